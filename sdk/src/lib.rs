@@ -1,0 +1,19 @@
+//! Keyface: camera frame in, ALLOW / DENY / WAIT out.
+//!
+//! The crate is layered; a file imports only from layers below its own:
+//!
+//! | layer | modules | what |
+//! |---|---|---|
+//! | 0 | [`error`], [`geometry`] | plain values |
+//! | 1 | [`frame`], `kernel` | borrowed pictures, SIMD kernels |
+//! | 2 | [`pack`], [`sample`], [`template`] | model file, pixel sampling, embeddings |
+//! | 3 | [`engine`] | networks on tract: the only module that names it |
+//! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
+//! | 5 | [`gallery`] | enrolled templates and search |
+//! | 6 | [`pipeline`] | frame to observation |
+//!
+//! "No face", "poor quality" and "no match" are values, not errors.
+
+pub mod error;
+
+pub use error::{Error, ErrorKind, Result};
