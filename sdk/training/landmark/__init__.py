@@ -1,0 +1,1 @@
+"""Training recipe of the face detector and five-point landmark network."""
