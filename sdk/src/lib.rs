@@ -15,5 +15,12 @@
 //! "No face", "poor quality" and "no match" are values, not errors.
 
 pub mod error;
+pub mod pack;
 
 pub use error::{Error, ErrorKind, Result};
+
+/// Version of this SDK, `major.minor.patch`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Version of alignment and pixel sampling. Templates made under another version do not match.
+pub const PREPROCESSING_VERSION: u32 = 1;

@@ -1,0 +1,2 @@
+//! No build step: the build dependency only fixes features, see Cargo.toml.
+fn main() {}
