@@ -1,0 +1,1 @@
+"""Distils the face recogniser: a compact KP-RPE vision transformer."""

@@ -1,0 +1,250 @@
+"""Distil the recogniser from the stored teacher embeddings.
+
+    python -m recogniser.train --out RUN --until 11:05         # rate reaches zero at that time of day (UTC)
+    python -m recogniser.train --out RUN --hours 6 --resume    # go on from RUN/last.pt
+
+The schedule follows the clock, so that a shared machine costs samples, not the end of the cosine.
+"""
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")       # beside a compiler, spinning threads cost everything
+
+import argparse
+import copy
+import datetime
+import json
+import math
+import pathlib
+import time
+
+import torch
+import torch.nn.functional as F
+
+from . import evaluate
+from .data import Batches, Faces, prefetch
+from .model import Config, Recogniser, irpe, kprpe, macs
+
+
+def distillation(out, target, relation: float):
+    """1 - cosine to the teacher, plus the squared error of the batch's similarity matrix."""
+    out = F.normalize(out)
+    cosine = 1 - (out * target).sum(1).mean()
+    gap = (out @ out.T - target @ target.T).square()
+    gap = (gap.sum() - gap.diagonal().sum()) / (len(out) * (len(out) - 1))
+    return cosine + relation * gap, cosine, gap
+
+
+class Ema:
+    """Average of weights and of the batch-norm statistics; short memory at first."""
+
+    def __init__(self, model: Recogniser, decay: float):
+        self.model, self.decay, self.steps = copy.deepcopy(model).eval(), decay, 0
+
+    @torch.no_grad()
+    def update(self, model: Recogniser) -> None:
+        self.steps += 1
+        keep = min(self.decay, self.steps / (self.steps + 20))
+        pairs = zip(self.model.state_dict().values(), model.state_dict().values())
+        mine, theirs = zip(*((a, b) for a, b in pairs if a.is_floating_point()))
+        torch._foreach_lerp_(list(mine), list(theirs), 1 - keep)
+
+
+class Clock:
+    """Progress 0..1 from `start` to `end`, in seconds since 1970, or by steps."""
+
+    def __init__(self, start: float, end: float, steps: int = 0):
+        self.start, self.end, self.steps, self.step = start, end, steps, 0
+
+    def progress(self) -> float:
+        if self.steps:
+            return min(1.0, self.step / self.steps)
+        return min(1.0, max(0.0, (time.time() - self.start) / (self.end - self.start)))
+
+
+class Threads:
+    """Now and then times one thread against `most`, and keeps the faster: what wins depends on the neighbours."""
+
+    def __init__(self, most: int, period: float = 150.0, rounds: int = 3):
+        self.most, self.period, self.rounds = most, period, rounds
+        self.now, self.next, self.times = 1, time.time() + 10, None
+        torch.set_num_threads(1)
+
+    def tick(self, seconds: float) -> None:
+        """After each step: `seconds` it took with `self.now` threads."""
+        if self.most < 2:
+            return
+        if self.times is None:
+            if time.time() < self.next:
+                return
+            self.times = {1: [], self.most: []}
+        else:
+            self.times[self.now].append(seconds)
+        if min(len(t) for t in self.times.values()) >= 2 * self.rounds:
+            self.now = min(self.times, key=lambda n: sum(self.times[n]))
+            self.times, self.next = None, time.time() + self.period
+        else:                                              # two steps each, in turn
+            at = sum(len(t) for t in self.times.values())
+            self.now = 1 if at % 4 < 2 else self.most
+        torch.set_num_threads(self.now)
+
+
+def optimiser(model, lr: float, decay: float):
+    plain = [p for n, p in model.named_parameters() if p.ndim < 2 or "pos_embed" in n or "keypoint_linear" in n]
+    ids = {id(p) for p in plain}
+    rest = [p for p in model.parameters() if id(p) not in ids]
+    groups = [{"params": rest, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), foreach=True)
+
+
+def save(path: pathlib.Path, **state) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def load_ema(path) -> tuple[Recogniser, dict]:
+    """The averaged model of a checkpoint, and the checkpoint."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    model = Recogniser(Config.from_dict(state["config"]))
+    model.load_state_dict(state["ema"])
+    return model.eval(), state
+
+
+def deadline(text: str) -> float:
+    """The next HH:MM, UTC, in seconds since 1970."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    hour, minute = map(int, text.split(":"))
+    at = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (at if at > now else at + datetime.timedelta(days=1)).timestamp()
+
+
+def configuration(a) -> Config:
+    rpe = {"none": None, "irpe": irpe()}.get(a.rpe, kprpe(a.rpe, a.num_keypoints))
+    return Config(
+        embed_dim=a.width, depth=a.depth, num_heads=a.heads, mlp_ratio=a.mlp, stem=a.stem, head_hidden=a.head_hidden,
+        stem_channels=[int(c) for c in a.stem_channels.split(",")] if a.stem == "conv" else [], rpe_config=rpe,
+    )
+
+
+def arguments(argv=None):
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--data", default="../../shared/data")
+    p.add_argument("--out", required=True, help="folder of the run: last.pt, log.jsonl")
+    p.add_argument("--cache", help="decoded crops (default: OUT/../cache/faces.npy)")
+    p.add_argument("--resume", action="store_true")
+    end = p.add_mutually_exclusive_group(required=True)
+    end.add_argument("--until", help="HH:MM UTC")
+    end.add_argument("--hours", type=float)
+    end.add_argument("--steps", type=int)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--batch", type=int, default=96)
+    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--weight-decay", type=float, default=0.03)
+    p.add_argument("--relation", type=float, default=4.0)
+    p.add_argument("--ema", type=float, default=0.998)
+    p.add_argument("--warmup", type=int, default=200)
+    p.add_argument("--strong", type=float, default=0.5, help="part of strongly warped faces, reached at 40 %% of the run")
+    p.add_argument("--threads", type=int, default=2, help="most threads; one is used where it is faster")
+    p.add_argument("--eval-minutes", type=float, default=10)
+    p.add_argument("--save-minutes", type=float, default=4)
+    p.add_argument("--rpe", default="rel_keypoint_splithead_unshared", help="none, irpe, or a ctx_type")
+    p.add_argument("--num-keypoints", type=int, default=5)
+    p.add_argument("--stem", default="conv", choices=("conv", "patch"))
+    p.add_argument("--stem-channels", default="32,64,128,128")
+    p.add_argument("--width", type=int, default=128)
+    p.add_argument("--depth", type=int, default=6)
+    p.add_argument("--heads", type=int, default=4)
+    p.add_argument("--mlp", type=float, default=3)
+    p.add_argument("--head-hidden", type=int, default=256)
+    return p.parse_args(argv)
+
+
+def main(argv=None) -> None:
+    a = arguments(argv)
+    out = pathlib.Path(a.out)
+    out.mkdir(parents=True, exist_ok=True)
+    threads = Threads(a.threads)
+    torch.manual_seed(a.seed)
+    model = Recogniser(configuration(a)).to(memory_format=torch.channels_last)
+    ema, opt = Ema(model, a.ema), optimiser(model, a.lr, a.weight_decay)
+    step, samples, start, busy = 0, 0, time.time(), 0.0
+    if a.resume and (out / "last.pt").exists():
+        state = torch.load(out / "last.pt", map_location="cpu", weights_only=True)
+        model.load_state_dict(state["model"])
+        ema.model.load_state_dict(state["ema"])
+        opt.load_state_dict(state["optimiser"])
+        step, samples, start = state["step"], state["samples"], state["start"]
+        ema.steps, busy = state["ema_steps"], state["seconds"]
+    end = deadline(a.until) if a.until else start + 3600 * (a.hours or 0)
+    clock = Clock(start, end, a.steps or 0)
+    clock.step = step
+
+    data = pathlib.Path(a.data)
+    faces = Faces(data / "faces", a.cache or out.parent / "cache" / "faces.npy")
+    pairs = evaluate.Pairs(data / "lfw_dev")
+    cfg = model.cfg
+    log = open(out / "log.jsonl", "a", buffering=1)
+
+    def note(**facts):
+        line = json.dumps({"utc": time.strftime("%H:%M:%S", time.gmtime()), "step": step, "samples": samples, **facts})
+        print(line, flush=True)
+        log.write(line + "\n")
+
+    def checkpoint():
+        save(
+            out / "last.pt", config=cfg.to_dict(), args=vars(a), model=model.state_dict(), ema=ema.model.state_dict(),
+            optimiser=opt.state_dict(), step=step, start=start, ema_steps=ema.steps, seconds=busy, samples=samples,
+        )
+
+    note(
+        event="start", seed=a.seed, faces=len(faces), parameters=sum(p.numel() for p in model.parameters()),
+        mmac=round(macs(cfg) / 1e6, 1), args=vars(a),
+    )
+    strong = lambda: a.strong * min(1.0, 0.25 + clock.progress() / 0.4 * 0.75)
+    stream = prefetch(Batches(faces, a.batch, a.seed), step, strong)
+    last_eval = last_save = last_note = time.time()
+    sums, count, noted = torch.zeros(3), 0, step
+    model.train()
+    while clock.progress() < 1:
+        began = time.time()
+        rate = a.lr * 0.5 * (1 + math.cos(math.pi * clock.progress())) * min(1, (step + 1) / a.warmup)
+        for group in opt.param_groups:
+            group["lr"] = rate
+        x, points, target = next(stream)
+        loss, cosine, gap = distillation(model(x.contiguous(memory_format=torch.channels_last), points), target, a.relation)
+        opt.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0, foreach=True)
+        opt.step()
+        ema.update(model)
+        step += 1
+        samples += a.batch
+        clock.step = step
+        now = time.time()
+        busy += now - began
+        threads.tick(now - began)
+        sums += torch.stack([cosine.detach(), gap.detach(), norm])
+        count += 1
+        if now - last_note > 60:
+            c, g, n = (sums / count).tolist()
+            note(
+                loss_cosine=round(c, 4), loss_gap=round(g, 5), grad=round(n, 3), lr=round(rate, 6), threads=threads.now,
+                progress=round(clock.progress(), 3), per_second=round((step - noted) * a.batch / (now - last_note), 1),
+            )
+            sums.zero_()
+            count, noted, last_note = 0, step, now
+        if now - last_save > 60 * a.save_minutes:
+            checkpoint()
+            last_save = time.time()
+        if now - last_eval > 60 * a.eval_minutes:
+            note(event="eval", **evaluate.aligned(ema.model, pairs))
+            last_eval = time.time()
+    checkpoint()
+    note(event="end", seconds=round(busy), **evaluate.aligned(ema.model, pairs))
+
+
+if __name__ == "__main__":
+    main()
