@@ -127,7 +127,7 @@ fn malformed_files_behind_a_right_digest() {
         (
             "manifest is no JSON",
             |b| {
-                let at = 64 + 128 * 5;
+                let at: usize = 64 + 128 * 5;
                 b[at.next_multiple_of(64)] = b'x'
             },
             ErrorKind::DamagedPack,

@@ -147,6 +147,11 @@ impl Pack {
         &self.bytes.as_slice()[section.range.clone()]
     }
 
+    /// The bytes of a range obtained from [`Section::range`].
+    pub(crate) fn range(&self, range: &std::ops::Range<usize>) -> &[u8] {
+        &self.bytes.as_slice()[range.clone()]
+    }
+
     /// The tensor called `name`, which must have element type `dtype`.
     ///
     /// # Errors

@@ -81,7 +81,7 @@ impl DType {
 }
 
 fn panels_len(n: usize, k: usize) -> Option<usize> {
-    n.checked_next_multiple_of(16)?.checked_mul(k.checked_next_multiple_of(4)?)
+    n.checked_next_multiple_of(16)?.checked_mul(k.checked_next_multiple_of(8)?)
 }
 
 /// One entry of the section table, checked.
@@ -103,6 +103,10 @@ impl Section {
     #[must_use]
     pub fn byte_len(&self) -> usize {
         self.range.len()
+    }
+
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.range.clone()
     }
 }
 
