@@ -173,13 +173,13 @@ def augment(images, points, gen, strong):
 
 
 class Batches:
-    """`batch(step, strong)`: the augmented batch of one step, always the same for the same seed and step."""
+    """`batch(step, strong)`: this worker's share of the augmented batch of one step, a function of seed and step."""
 
-    def __init__(self, faces: Faces, size: int, seed: int):
-        self.faces, self.size, self.seed = faces, size, seed
+    def __init__(self, faces: Faces, size: int, seed: int, worker: int = 0, workers: int = 1):
+        self.faces, self.size, self.seed, self.worker, self.workers = faces, size, seed, worker, workers
         self.per_epoch = len(faces) // size
-        if not self.per_epoch:
-            raise ValueError(f"{len(faces)} faces are fewer than one batch of {size}")
+        if not self.per_epoch or size % workers:
+            raise ValueError(f"a batch of {size} from {len(faces)} faces for {workers} workers: it must divide evenly")
         self._epoch, self._order = -1, None
 
     def batch(self, step: int, strong: float):
@@ -187,8 +187,10 @@ class Batches:
         if epoch != self._epoch:
             self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.faces))
             self._epoch = epoch
-        rows = np.sort(self._order[at * self.size : (at + 1) * self.size])
-        gen = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        share = self.size // self.workers
+        first = at * self.size + self.worker * share
+        rows = np.sort(self._order[first : first + share])
+        gen = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * self.workers + self.worker)
         images = torch.from_numpy(self.faces.images[rows])
         rows = torch.from_numpy(rows)
         x, points = augment(images, self.faces.points[rows], gen, strong)

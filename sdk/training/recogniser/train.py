@@ -2,6 +2,7 @@
 
     python -m recogniser.train --out RUN --until 11:05         # rate reaches zero at that time of day (UTC)
     python -m recogniser.train --out RUN --hours 6 --resume    # go on from RUN/last.pt
+    python -m recogniser.train --out RUN --hours 6 --workers 2 # two processes share each batch
 
 The schedule follows the clock, so that a shared machine costs samples, not the end of the cosine.
 """
@@ -18,9 +19,12 @@ import datetime
 import json
 import math
 import pathlib
+import subprocess
+import sys
 import time
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 from . import evaluate
@@ -64,31 +68,41 @@ class Clock:
         return min(1.0, max(0.0, (time.time() - self.start) / (self.end - self.start)))
 
 
-class Threads:
-    """Now and then times one thread against `most`, and keeps the faster: what wins depends on the neighbours."""
+class Workers:
+    """Processes that share each batch and average their gradients.
 
-    def __init__(self, most: int, period: float = 150.0, rounds: int = 3):
-        self.most, self.period, self.rounds = most, period, rounds
-        self.now, self.next, self.times = 1, time.time() + 10, None
-        torch.set_num_threads(1)
+    One thread each: beside busy neighbours, processes that meet once a step lose little, while threads that meet in
+    every operation lose nearly everything. The first worker's clock travels with the gradients, so all agree.
+    """
 
-    def tick(self, seconds: float) -> None:
-        """After each step: `seconds` it took with `self.now` threads."""
-        if self.most < 2:
+    def __init__(self, out: pathlib.Path, count: int, argv: list):
+        self.count, self.rank = count, int(os.environ.get("KEYFACE_WORKER", 0))
+        meeting = out.resolve() / "meeting"
+        if count < 2:
             return
-        if self.times is None:
-            if time.time() < self.next:
-                return
-            self.times = {1: [], self.most: []}
-        else:
-            self.times[self.now].append(seconds)
-        if min(len(t) for t in self.times.values()) >= 2 * self.rounds:
-            self.now = min(self.times, key=lambda n: sum(self.times[n]))
-            self.times, self.next = None, time.time() + self.period
-        else:                                              # two steps each, in turn
-            at = sum(len(t) for t in self.times.values())
-            self.now = 1 if at % 4 < 2 else self.most
-        torch.set_num_threads(self.now)
+        if self.rank == 0:
+            meeting.unlink(missing_ok=True)
+            for rank in range(1, count):
+                path = str(pathlib.Path(__file__).resolve().parents[1])
+                env = {**os.environ, "KEYFACE_WORKER": str(rank), "PYTHONPATH": path}
+                subprocess.Popen([sys.executable, "-m", "recogniser.train", *argv], env=env)
+        dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=self.rank, world_size=count)
+
+    def start_alike(self, model) -> None:
+        if self.count > 1:
+            for value in model.state_dict().values():
+                dist.broadcast(value, 0)
+
+    def average(self, model, progress: float) -> float:
+        """Average the gradients in place; returns the first worker's progress."""
+        if self.count < 2:
+            return progress
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor([progress if self.rank == 0 else 0.0])])
+        dist.all_reduce(flat)
+        parts = flat[:-1].div(self.count).split([g.numel() for g in grads])
+        torch._foreach_copy_(grads, [part.view(g.shape) for part, g in zip(parts, grads)])
+        return float(flat[-1])
 
 
 def optimiser(model, lr: float, decay: float):
@@ -147,7 +161,7 @@ def arguments(argv=None):
     p.add_argument("--ema", type=float, default=0.998)
     p.add_argument("--warmup", type=int, default=200)
     p.add_argument("--strong", type=float, default=0.5, help="part of strongly warped faces, reached at 40 %% of the run")
-    p.add_argument("--threads", type=int, default=2, help="most threads; one is used where it is faster")
+    p.add_argument("--workers", type=int, default=1, help="processes that share a batch, one thread each")
     p.add_argument("--eval-minutes", type=float, default=10)
     p.add_argument("--save-minutes", type=float, default=4)
     p.add_argument("--rpe", default="rel_keypoint_splithead_unshared", help="none, irpe, or a ctx_type")
@@ -166,7 +180,9 @@ def main(argv=None) -> None:
     a = arguments(argv)
     out = pathlib.Path(a.out)
     out.mkdir(parents=True, exist_ok=True)
-    threads = Threads(a.threads)
+    torch.set_num_threads(1)
+    workers = Workers(out, a.workers, sys.argv[1:] if argv is None else argv)
+    chief = workers.rank == 0
     torch.manual_seed(a.seed)
     model = Recogniser(configuration(a)).to(memory_format=torch.channels_last)
     ema, opt = Ema(model, a.ema), optimiser(model, a.lr, a.weight_decay)
@@ -183,7 +199,10 @@ def main(argv=None) -> None:
     clock.step = step
 
     data = pathlib.Path(a.data)
-    faces = Faces(data / "faces", a.cache or out.parent / "cache" / "faces.npy")
+    load = lambda: Faces(data / "faces", a.cache or out.parent / "cache" / "faces.npy")
+    faces = load() if chief else None          # the first worker decodes, the others wait for it here
+    workers.start_alike(model)
+    faces = faces or load()
     pairs = evaluate.Pairs(data / "lfw_dev")
     cfg = model.cfg
     log = open(out / "log.jsonl", "a", buffering=1)
@@ -199,40 +218,44 @@ def main(argv=None) -> None:
             optimiser=opt.state_dict(), step=step, start=start, ema_steps=ema.steps, seconds=busy, samples=samples,
         )
 
-    note(
-        event="start", seed=a.seed, faces=len(faces), parameters=sum(p.numel() for p in model.parameters()),
-        mmac=round(macs(cfg) / 1e6, 1), args=vars(a),
-    )
+    if chief:
+        note(
+            event="start", seed=a.seed, faces=len(faces), parameters=sum(p.numel() for p in model.parameters()),
+            mmac=round(macs(cfg) / 1e6, 1), args=vars(a),
+        )
     strong = lambda: a.strong * min(1.0, 0.25 + clock.progress() / 0.4 * 0.75)
-    stream = prefetch(Batches(faces, a.batch, a.seed), step, strong)
+    stream = prefetch(Batches(faces, a.batch, a.seed, workers.rank, workers.count), step, strong)
     last_eval = last_save = last_note = time.time()
     sums, count, noted = torch.zeros(3), 0, step
     model.train()
-    while clock.progress() < 1:
+    progress = clock.progress()
+    while progress < 1:
         began = time.time()
-        rate = a.lr * 0.5 * (1 + math.cos(math.pi * clock.progress())) * min(1, (step + 1) / a.warmup)
+        rate = a.lr * 0.5 * (1 + math.cos(math.pi * progress)) * min(1, (step + 1) / a.warmup)
         for group in opt.param_groups:
             group["lr"] = rate
         x, points, target = next(stream)
         loss, cosine, gap = distillation(model(x.contiguous(memory_format=torch.channels_last), points), target, a.relation)
         opt.zero_grad(set_to_none=True)
         loss.backward()
+        clock.step = step + 1
+        progress = workers.average(model, clock.progress())
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0, foreach=True)
         opt.step()
-        ema.update(model)
         step += 1
         samples += a.batch
-        clock.step = step
+        if not chief:
+            continue
+        ema.update(model)
         now = time.time()
         busy += now - began
-        threads.tick(now - began)
         sums += torch.stack([cosine.detach(), gap.detach(), norm])
         count += 1
         if now - last_note > 60:
             c, g, n = (sums / count).tolist()
             note(
-                loss_cosine=round(c, 4), loss_gap=round(g, 5), grad=round(n, 3), lr=round(rate, 6), threads=threads.now,
-                progress=round(clock.progress(), 3), per_second=round((step - noted) * a.batch / (now - last_note), 1),
+                loss_cosine=round(c, 4), loss_gap=round(g, 5), grad=round(n, 3), lr=round(rate, 6),
+                progress=round(progress, 3), per_second=round((step - noted) * a.batch / (now - last_note), 1),
             )
             sums.zero_()
             count, noted, last_note = 0, step, now
@@ -242,6 +265,8 @@ def main(argv=None) -> None:
         if now - last_eval > 60 * a.eval_minutes:
             note(event="eval", **evaluate.aligned(ema.model, pairs))
             last_eval = time.time()
+    if not chief:
+        return
     checkpoint()
     note(event="end", seconds=round(busy), **evaluate.aligned(ema.model, pairs))
 

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import pathlib
+import subprocess
 import sys
 import tarfile
 
@@ -173,12 +174,25 @@ def test_thresholds_and_rates():
     assert low < 0.95 < high and math.isclose(high - low, 0.025, abs_tol=0.003)
 
 
+TINY_RUN = [
+    "--batch", "4", "--width", "32", "--depth", "2", "--heads", "2", "--stem-channels", "8,8,16,32", "--head-hidden", "16",
+    "--warmup", "1",
+]
+
+
+def test_two_workers_share_a_batch(tiny_data, tmp_path):
+    faces = data.Faces(tiny_data / "faces", tmp_path / "faces.npy")
+    halves = [data.Batches(faces, 8, seed=5, worker=w, workers=2).batch(3, 0.5)[2] for w in (0, 1)]
+    together = torch.cat(halves)
+    assert together.unique(dim=0).shape[0] == 8                 # every face once
+    command = [sys.executable, "-m", "recogniser.train", "--data", str(tiny_data), "--out", str(tmp_path / "run"), "--steps", "2"]
+    subprocess.run([*command, *TINY_RUN, "--workers", "2"], cwd=HERE.parents[1], check=True, timeout=240)
+    assert train.load_ema(tmp_path / "run" / "last.pt")[1]["samples"] == 8
+
+
 def test_train_resume_export(tiny_data, tmp_path):
     """Three steps, two more after a restart, and the export computes what PyTorch computes."""
-    common = [
-        "--data", str(tiny_data), "--out", str(tmp_path / "run"), "--batch", "4", "--width", "32", "--depth", "2", "--heads", "2",
-        "--stem-channels", "8,8,16,32", "--head-hidden", "16", "--threads", "1", "--warmup", "1",
-    ]
+    common = ["--data", str(tiny_data), "--out", str(tmp_path / "run"), *TINY_RUN]
     train.main([*common, "--steps", "3"])
     train.main([*common, "--steps", "5", "--resume"])
     model, state = train.load_ema(tmp_path / "run" / "last.pt")
