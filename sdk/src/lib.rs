@@ -15,6 +15,8 @@
 //! "No face", "poor quality" and "no match" are values, not errors.
 
 pub mod error;
+pub mod frame;
+pub mod geometry;
 pub mod pack;
 
 pub use error::{Error, ErrorKind, Result};
