@@ -16,8 +16,10 @@
 
 pub mod error;
 pub mod frame;
+pub mod gallery;
 pub mod geometry;
 pub mod pack;
+pub mod template;
 
 pub use error::{Error, ErrorKind, Result};
 
