@@ -69,6 +69,7 @@ def export(model: Recogniser, out: pathlib.Path, facts: dict) -> Recogniser:
     """Write the three files; returns the model as stored, with rounded weights."""
     out.mkdir(parents=True, exist_ok=True)
     save_file(stored(model), out / "recogniser.safetensors", metadata={"format": "pt"})
+    (out / "recogniser.safetensors").chmod(0o644)
     rounded = Recogniser(model.cfg)
     load_tensors(rounded, load_file(out / "recogniser.safetensors"))
     rounded.eval()
