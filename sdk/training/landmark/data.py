@@ -296,9 +296,13 @@ class Canvases:
         s = self.scenes[int(rng.integers(len(self.scenes)))]
         flip = rng.random() < 0.5
         good = [f for f in s.faces if not f.ignore]
-        if good and rng.random() < 0.9:
+        native = min(w, h) > 160 and rng.random() < 0.35
+        if native:                                          # as it is: its own faces at their own sizes
+            k = math.exp(rng.normal(0, 0.12))
+            src, dst = np.array(s.image.size) / 2, np.array([w, h]) / 2 + rng.normal(0, 16, 2)
+        elif good and rng.random() < 0.9:
             f = good[int(rng.integers(len(good)))]
-            target = math.exp(rng.uniform(math.log(18), math.log(0.95 * min(w, h))))
+            target = math.exp(rng.uniform(math.log(18), math.log(max(24, (0.95 if rng.random() < 0.5 else 0.4) * min(w, h)))))
             k = float(np.clip(target / size_of(f.box), 0.25, 2.5))
             src = (f.box[:2] + f.box[2:]) / 2
             dst = np.array([rng.uniform(0.25, 0.75) * w, rng.uniform(0.25, 0.75) * h])
@@ -306,7 +310,7 @@ class Canvases:
             k = math.exp(rng.uniform(math.log(0.4), math.log(1.5)))
             src = np.array([rng.uniform(0, s.image.width), rng.uniform(0, s.image.height)])
             dst = np.array([w / 2, h / 2])
-        angle = math.radians(rng.normal(0, 8) if rng.random() < 0.6 else rng.uniform(-45, 45))
+        angle = math.radians(rng.normal(0, 8) if native or rng.random() < 0.6 else rng.uniform(-45, 45))
         m = matrix(k, angle, src, dst, flip, math.exp(rng.normal(0, 0.04)))
         img = warp(s.image, m, w, h)
         if rng.random() < 0.4:
@@ -321,7 +325,7 @@ class Canvases:
     def _region(self, rng: np.random.Generator, w: int, h: int) -> tuple[Image.Image, list[Face]]:
         small = min(w, h)
         kind = rng.random()
-        if kind < (0.6 if small <= 160 else 0.15):          # one crop that fills the region
+        if kind < (0.6 if small <= 160 else 0.1):          # one crop that fills the region
             r = rng.random()
             bg = Image.new("RGB", (w, h)) if r < 0.5 else nothing(rng, w, h) if r < 0.75 else self._scene_free(rng, w, h)
             faces: list[Face] = []
@@ -335,14 +339,14 @@ class Canvases:
             return bg, faces
         if kind < 0.75:
             img, faces = self._scene(rng, w, h)
-            more = int(rng.integers(0, 3))
+            more = int(rng.integers(0, 4))
         else:
             img, faces = (nothing(rng, w, h) if rng.random() < 0.6 else self._scene_free(rng, w, h)), []
             more = int(rng.integers(0, 6)) if small > 160 else int(rng.integers(0, 3))
             if rng.random() < 0.35:
                 more = 0
         for _ in range(more):
-            size = math.exp(rng.uniform(math.log(18), math.log(0.55 * small)))
+            size = math.exp(rng.uniform(math.log(18), math.log(max(24, (0.55 if rng.random() < 0.5 else 0.2) * small))))
             for _try in range(4):
                 at = np.array([rng.uniform(0.3 * size, w - 0.3 * size), rng.uniform(0.3 * size, h - 0.3 * size)])
                 reach = np.concatenate([at - size, at + size])
@@ -425,11 +429,11 @@ class Canvases:
         canvas = Image.new("RGB", (n, n))
         faces: list[Face] = []
         layout = rng.random()
-        if layout < 0.35:
+        if layout < 0.5:
             parts = [(0, 0, n, n)]
-        elif layout < 0.5:
-            parts = [(0, 0, h, n), (h, 0, h, n)]
         elif layout < 0.6:
+            parts = [(0, 0, h, n), (h, 0, h, n)]
+        elif layout < 0.66:
             parts = [(0, 0, n, h), (0, h, n, h)]
         else:
             parts = [(0, 0, h, h), (h, 0, h, h), (0, h, h, h), (h, h, h, h)]

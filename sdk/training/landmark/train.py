@@ -25,7 +25,7 @@ from .model import STRIDES, LandmarkNet, cells, count_macs, count_parameters, de
 
 # Sizes sqrt(w h) of the faces a level answers for, by stride. They overlap: the score learns which level is better.
 RANGES = {8: (0.0, 52.0), 16: (38.0, 150.0), 32: (115.0, 1e9)}
-REACH = 0.22            # cells within this part of the box's size of its centre are positive; at least 0.9 strides
+REACH = 0.22            # cells within this part of the box's size of its centre are positive; at least 1.15 strides
 
 
 class Targets:
@@ -51,7 +51,7 @@ class Targets:
                 counts &= ~((d[:, 0] < (f.box[2] - f.box[0]) / 2 + 4) & (d[:, 1] < (f.box[3] - f.box[1]) / 2 + 4))
                 continue
             dist = np.hypot(d[:, 0], d[:, 1])
-            near = (dist < np.maximum(REACH * s, 0.9 * self.stride)) & (s >= self.lo) & (s < self.hi)
+            near = (dist < np.maximum(REACH * s, 1.15 * self.stride)) & (s >= self.lo) & (s < self.hi)
             take = near & (dist / s < best)
             owner[take], best[take] = i, dist[take] / s
         counts |= owner >= 0
@@ -108,9 +108,10 @@ def losses(pred: Tensor, batch: dict[str, Tensor], centres: Tensor, strides: Ten
         box_loss = (1 - g).mean()
         w = batch["weight"]
         point_loss = (dist * w).sum() / w.sum()
-        target[k] = (0.2 + 0.8 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-dist.detach() / 0.2)).to(target.dtype)
+        soft = dist.detach() * (0.4 * size) / (0.4 * size + 3)      # three pixels more lenient: small faces are faces too
+        target[k] = (0.3 + 0.7 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-soft / 0.25)).to(target.dtype)
     bce = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    score = ((logit.detach().sigmoid() - target).abs().square() * bce)[batch["counts"]].sum() / max(len(k), n)
+    score = ((logit.detach().sigmoid() - target).abs().pow(1.5) * bce)[batch["counts"]].sum() / max(len(k), n)
     return {"score": score, "box": box_loss, "points": point_loss}
 
 
