@@ -353,7 +353,6 @@ impl<'a> Frame<'a> {
         self.timestamp_us
     }
 
-    #[allow(dead_code)] // until `sample` is in
     /// How stored pixels follow from upright ones.
     pub(crate) fn orientation(&self) -> Orientation {
         let (w, h) = (self.width as i32 - 1, self.height as i32 - 1);
@@ -372,7 +371,6 @@ impl<'a> Frame<'a> {
     }
 }
 
-#[allow(dead_code)] // until `sample` is in
 /// Stored pixel (x, y) of upright pixel (u, v): `origin + u * du + v * dv`, exact for pixel centres.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Orientation {

@@ -19,6 +19,7 @@ pub mod frame;
 pub mod gallery;
 pub mod geometry;
 pub mod pack;
+pub mod sample;
 pub mod template;
 
 pub use error::{Error, ErrorKind, Result};
