@@ -14,6 +14,7 @@
 //!
 //! "No face", "poor quality" and "no match" are values, not errors.
 
+pub mod align;
 pub mod error;
 pub mod frame;
 pub mod gallery;

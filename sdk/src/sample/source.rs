@@ -166,6 +166,12 @@ impl<'a> Source<'a> {
 
     #[cold]
     fn add_border(&self, x: i64, y: i64, fx: u32, fy: u32, sum: &mut [u32; 3]) {
+        if x < -1 || y < -1 || x >= self.width as i64 || y >= self.height as i64 {
+            for (black, sum) in self.black().iter().zip(sum) {
+                *sum += black << 16;
+            }
+            return;
+        }
         let taps = [
             (0, 0, (256 - fx) * (256 - fy)),
             (1, 0, fx * (256 - fy)),
