@@ -5,7 +5,7 @@
 //! | layer | modules | what |
 //! |---|---|---|
 //! | 0 | [`error`], [`geometry`] | plain values |
-//! | 1 | [`frame`], `kernel` | borrowed pictures, SIMD kernels |
+//! | 1 | [`frame`], [`kernel`] | borrowed pictures, SIMD kernels |
 //! | 2 | [`pack`], [`sample`], [`template`] | model file, pixel sampling, embeddings |
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
 //! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
@@ -19,6 +19,7 @@ pub mod error;
 pub mod frame;
 pub mod gallery;
 pub mod geometry;
+pub mod kernel;
 pub mod pack;
 pub mod sample;
 pub mod template;

@@ -1,0 +1,466 @@
+//! Multi-head attention with a key-point bias, one head at a time in cache: `softmax(Q K^T / sqrt(d) + bias) V`.
+//!
+//! The bias of query `i` and key `j` is one of 49 values of the query, chosen by the bucket of the pair, which is
+//! separable: `bucket(i, j) = R[row_i][row_j] * 7 + R[col_i][col_j]`. Only one query's row of it ever exists per tile row.
+
+use super::attention_f32;
+use super::isa::{Isa, Tile, MAX_ROWS};
+use super::linear::OutPtr;
+use super::numeric::{abs_max_bits, exp2_7bit, quantise_row, quantise_value, scale_of, LANES, LOG2_E};
+use super::pool::{LayerScratch, Pool};
+use super::scratch::{carved_bytes, Carve, Scratch};
+use super::weights::{packed_index, packed_len, padded_k, padded_n, GROUP, PANEL};
+
+/// Relative-position buckets per query.
+pub const BUCKETS: usize = 49;
+/// Buckets along one axis.
+pub const AXIS_BUCKETS: usize = 7;
+/// One line of a query's table in scratch: 7 values and a pad.
+const TABLE_ROW: usize = 8;
+const TABLE: usize = AXIS_BUCKETS * TABLE_ROW;
+/// Largest grid side: 64 x 64 tokens.
+pub const MAX_SIDE: usize = 64;
+/// Largest head.
+pub const MAX_HEAD_DIM: usize = 64;
+
+/// What is added to the scaled scores before the softmax.
+#[derive(Clone, Copy)]
+pub enum PositionBias<'a> {
+    /// Nothing: a plain ViT.
+    None,
+    /// KP-RPE, affine in the query's patch centre: `T[i][b] = c[b] + gx(i) * x[b] + gy(i) * y[b]`.
+    Affine {
+        /// `[heads][49]`: bias minus the key points' share, made once per image.
+        constant: &'a [f32],
+        /// `[heads][49]`: slope along x.
+        x: &'a [f32],
+        /// `[heads][49]`: slope along y.
+        y: &'a [f32],
+        /// `(gx, gy)` of every token.
+        centres: &'a [[f32; 2]],
+    },
+    /// One table `[heads][49]` for all queries.
+    Shared {
+        /// `[heads][49]`.
+        table: &'a [f32],
+    },
+    /// A table per query, `[heads][tokens][49]`.
+    PerQuery {
+        /// `[heads][tokens][49]`.
+        tables: &'a [f32],
+    },
+    /// iRPE: `T[i][b] = sum_d q[i][d] * table[d][b]`, with `q` unscaled.
+    Contextual {
+        /// `[heads][head_dim][49]`.
+        table: &'a [f32],
+    },
+}
+
+/// How the two matrix products of attention are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AttentionMath {
+    /// Queries, keys, attention weights and values in int8, integer sums.
+    Int8,
+    /// Everything in f32.
+    F32,
+}
+
+/// The shape of an attention layer.
+#[derive(Clone, Copy)]
+pub struct Attention<'a> {
+    /// Heads.
+    pub heads: usize,
+    /// Channels per head: a multiple of 8 in 8..=[`MAX_HEAD_DIM`].
+    pub head_dim: usize,
+    /// Tokens along one side of the square grid, in 1..=[`MAX_SIDE`]; token `i` is row `i / side`, column `i % side`.
+    pub side: usize,
+    /// `R[side][side]`, values 0..=6; not read when there is no bias.
+    pub buckets: &'a [u8],
+    /// The bias.
+    pub bias: PositionBias<'a>,
+    /// Number format of the products.
+    pub math: AttentionMath,
+}
+
+impl Attention<'_> {
+    /// Tokens of one image.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.side * self.side
+    }
+
+    /// Channels of all heads.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Whether sizes and lengths fit together.
+    pub(super) fn is_sound(&self) -> bool {
+        let (h, tokens) = (self.heads, self.tokens());
+        let shape = h > 0
+            && h <= 4096
+            && (1..=MAX_SIDE).contains(&self.side)
+            && self.head_dim % 8 == 0
+            && (8..=MAX_HEAD_DIM).contains(&self.head_dim);
+        let table = h * BUCKETS;
+        let bias = match self.bias {
+            PositionBias::None => return shape,
+            PositionBias::Affine { constant, x, y, centres } => {
+                constant.len() == table && x.len() == table && y.len() == table && centres.len() == tokens
+            }
+            PositionBias::Shared { table: t } => t.len() == table,
+            PositionBias::PerQuery { tables } => tables.len() == table * tokens,
+            PositionBias::Contextual { table: t } => t.len() == table * self.head_dim,
+        };
+        let buckets = self.buckets.len() == tokens && self.buckets.iter().all(|&b| usize::from(b) < AXIS_BUCKETS);
+        shape && bias && buckets
+    }
+
+    /// Scores are kept as exponents of 2: this turns a plain product into one.
+    #[inline(always)]
+    pub(super) fn score_scale(&self) -> f32 {
+        LOG2_E / (self.head_dim as f32).sqrt()
+    }
+}
+
+/// One image's attention being computed.
+pub(super) struct Job<'a> {
+    pub(super) shape: Attention<'a>,
+    pub(super) qkv: &'a [f32],
+    pub(super) out: OutPtr,
+}
+
+impl<'a> Job<'a> {
+    /// Token `i` of q (0), k (1) or v (2) of a head.
+    #[inline(always)]
+    pub(super) fn part(&self, which: usize, head: usize, i: usize) -> &'a [f32] {
+        let (dim, d) = (self.shape.dim(), self.shape.head_dim);
+        let at = i * 3 * dim + which * dim + head * d;
+        &self.qkv[at..at + d]
+    }
+
+    /// Writes `head`'s channels of token `i` from channel `c` on; what lies beyond the head is dropped.
+    ///
+    /// # Safety
+    /// `job.out` has `tokens * dim` values and nobody else writes this head's channels.
+    #[inline(always)]
+    pub(super) unsafe fn store(&self, head: usize, i: usize, c: usize, y: &[f32]) {
+        let (dim, d) = (self.shape.dim(), self.shape.head_dim);
+        let count = y.len().min(d - c);
+        // SAFETY: the caller's promise.
+        unsafe { std::ptr::copy_nonoverlapping(y.as_ptr(), self.out.0.add(i * dim + head * d + c), count) }
+    }
+}
+
+/// One head as the level's table holds it: `(job, head, scratch)`.
+pub(super) type HeadFn = unsafe fn(&Job<'_>, usize, &mut Scratch);
+
+/// Runs all heads on the pool.
+///
+/// # Safety
+/// The CPU has the level of `head`; `job` is checked and its output exclusively borrowed.
+pub(super) unsafe fn run(head: HeadFn, pool: &Pool, job: &Job<'_>) {
+    let mut layer = pool.layer();
+    let LayerScratch { own, .. } = &mut *layer;
+    pool.run(own, job.shape.heads, &|h, scratch| {
+        // SAFETY: head `h` owns its channels of the output; the CPU has the level.
+        unsafe { head(job, h, scratch) }
+    });
+}
+
+/// Makes the bias rows of single queries, in units of a power of 2.
+pub(super) struct BiasRows<'a> {
+    table: &'a mut [f32],
+    patterns: &'a mut [f32],
+}
+
+impl<'a> BiasRows<'a> {
+    /// What [`BiasRows::new`] takes from the scratch.
+    pub(super) const fn carved(side: usize) -> usize {
+        carved_bytes::<f32>(TABLE) + carved_bytes::<f32>(AXIS_BUCKETS * side)
+    }
+
+    #[inline(always)]
+    pub(super) fn new(carve: &mut Carve<'a>, side: usize) -> Self {
+        BiasRows { table: carve.take(TABLE), patterns: carve.take(AXIS_BUCKETS * side) }
+    }
+
+    /// Writes the bias of query `i` to the first `tokens` values of `row`.
+    #[inline(always)]
+    pub(super) fn write(&mut self, job: &Job<'_>, head: usize, i: usize, row: &mut [f32]) {
+        let shape = &job.shape;
+        let (side, tokens) = (shape.side, shape.tokens());
+        let of_head = |t: &[f32]| -> [f32; BUCKETS] { t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values") };
+        let mut t = match shape.bias {
+            PositionBias::None => {
+                row[..tokens].fill(0.0);
+                return;
+            }
+            PositionBias::Affine { constant, x, y, centres } => {
+                let (mut t, x, y, [gx, gy]) = (of_head(constant), of_head(x), of_head(y), centres[i]);
+                for b in 0..BUCKETS {
+                    t[b] = gy.mul_add(y[b], gx.mul_add(x[b], t[b]));
+                }
+                t
+            }
+            PositionBias::Shared { table } => of_head(table),
+            PositionBias::PerQuery { tables } => {
+                tables[(head * tokens + i) * BUCKETS..][..BUCKETS].try_into().expect("49 values")
+            }
+            PositionBias::Contextual { table } => {
+                let mut t = [0.0f32; BUCKETS];
+                let table = &table[head * shape.head_dim * BUCKETS..];
+                for (q, line) in job.part(0, head, i).iter().zip(table.chunks_exact(BUCKETS)) {
+                    for b in 0..BUCKETS {
+                        t[b] = q.mul_add(line[b], t[b]);
+                    }
+                }
+                t
+            }
+        };
+        for v in &mut t {
+            *v *= LOG2_E;
+        }
+        for (line, t) in self.table.chunks_exact_mut(TABLE_ROW).zip(t.chunks_exact(AXIS_BUCKETS)) {
+            line[..AXIS_BUCKETS].copy_from_slice(t);
+        }
+        // Seven patterns along a row of keys, one per bucket of rows; then each row of keys copies its own.
+        let columns = &shape.buckets[(i % side) * side..][..side];
+        for (pattern, line) in self.patterns.chunks_exact_mut(side).zip(self.table.chunks_exact(TABLE_ROW)) {
+            let line: &[f32; TABLE_ROW] = line.try_into().expect("8 values");
+            for (p, &b) in pattern.iter_mut().zip(columns) {
+                // Always below 7 (checked once per layer); the mask spares the bounds check.
+                *p = line[usize::from(b) % TABLE_ROW];
+            }
+        }
+        let rows = &shape.buckets[(i / side) * side..][..side];
+        for (keys, &b) in row[..tokens].chunks_exact_mut(side).zip(rows) {
+            keys.copy_from_slice(&self.patterns[usize::from(b) * side..][..side]);
+        }
+    }
+}
+
+/// One head in either number format.
+///
+/// # Safety
+/// The CPU has the level; `job` is checked; nobody else writes this head's output.
+#[inline(always)]
+pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match job.shape.math {
+            AttentionMath::Int8 => head_int8::<I>(job, head, scratch),
+            AttentionMath::F32 => attention_f32::head(job, head, scratch),
+        }
+    }
+}
+
+/// Keys and values of a head, quantised and in the level's order.
+struct KeysValues<'a> {
+    keys: &'a [u8],
+    key_scales: &'a [f32],
+    values: &'a [u8],
+    value_scales: &'a [f32],
+    /// No infinity or NaN among them.
+    finite: bool,
+}
+
+/// # Safety
+/// As [`head`].
+#[inline(always)]
+unsafe fn head_int8<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
+    let shape = &job.shape;
+    let (tokens, d) = (shape.tokens(), shape.head_dim);
+    let (dp, tp) = (padded_n(d), padded_n(tokens));
+    let (kd, kt) = (padded_k(d), padded_k(tokens));
+    let key_panel = panel_bytes::<I>(kd);
+    let value_panel = panel_bytes::<I>(kt);
+    let mut carve = scratch.carve(
+        carved_bytes::<i8>(packed_len(tokens, d))
+            + carved_bytes::<i8>(packed_len(d, tokens))
+            + carved_bytes::<u8>(key_panel * tp / PANEL)
+            + carved_bytes::<u8>(value_panel * dp / PANEL)
+            + carved_bytes::<f32>(tp)
+            + carved_bytes::<f32>(dp)
+            + BiasRows::carved(shape.side)
+            + carved_bytes::<f32>(MAX_ROWS * tp)
+            + carved_bytes::<u8>(I::tile_bytes(kd))
+            + carved_bytes::<u8>(I::tile_bytes(kt))
+            + carved_bytes::<i8>(tp),
+    );
+    // SAFETY: the CPU has the level.
+    let kv = unsafe { keys_values::<I>(job, head, &mut carve) };
+    let mut bias = BiasRows::new(&mut carve, shape.side);
+    let scores = carve.take::<f32>(MAX_ROWS * tp);
+    let q_tile = carve.take::<u8>(I::tile_bytes(kd));
+    let p_tile = carve.take::<u8>(I::tile_bytes(kt));
+    let q8 = carve.take::<i8>(tp);
+
+    let mut sums = Tile::ZERO;
+    for first in (0..tokens).step_by(I::ROWS) {
+        let rows = I::ROWS.min(tokens - first);
+        let mut row_scales = [0.0f32; MAX_ROWS];
+        for r in 0..rows {
+            let line = &mut scores[r * tp..(r + 1) * tp];
+            bias.write(job, head, first + r, line);
+            line[tokens..].fill(f32::NEG_INFINITY);
+            let scale = quantise_row(job.part(0, head, first + r), &mut q8[..d]);
+            row_scales[r] = scale * shape.score_scale();
+            // SAFETY: `q_tile` has a tile of `kd` = `d` values per row (`d` is a multiple of 8).
+            unsafe { I::put_row(q_tile.as_mut_ptr(), r, &q8[..kd]) };
+        }
+        let mut max = [[f32::NEG_INFINITY; LANES]; MAX_ROWS];
+        for (p, (panel, scales)) in
+            kv.keys.chunks_exact(key_panel).zip(kv.key_scales.chunks_exact(PANEL)).enumerate()
+        {
+            let scales: &[f32; PANEL] = scales.try_into().expect("PANEL scales");
+            // SAFETY: the tile holds `rows` rows and the panel is in this level's order.
+            unsafe { I::tile(q_tile.as_ptr(), panel.as_ptr(), kd, rows, &mut sums) };
+            for r in 0..rows {
+                let line = &mut scores[r * tp + p * PANEL..][..PANEL];
+                let line: &mut [f32; PANEL] = line.try_into().expect("PANEL scores");
+                let sums = sums.row(r);
+                for c in 0..PANEL {
+                    let s = (sums[c] as f32).mul_add(row_scales[r] * scales[c], line[c]);
+                    line[c] = s;
+                    max[r][c] = if s > max[r][c] { s } else { max[r][c] };
+                }
+            }
+        }
+        let mut inverse = [0.0f32; MAX_ROWS];
+        for r in 0..rows {
+            let total = softmax_7bit(&scores[r * tp..(r + 1) * tp], max[r], q8);
+            inverse[r] = if kv.finite { 1.0 / total as f32 } else { f32::NAN };
+            // SAFETY: `p_tile` has a tile of `kt` values per row.
+            unsafe { I::put_row(p_tile.as_mut_ptr(), r, &q8[..kt]) };
+        }
+        for (p, (panel, scales)) in
+            kv.values.chunks_exact(value_panel).zip(kv.value_scales.chunks_exact(PANEL)).enumerate()
+        {
+            let scales: &[f32; PANEL] = scales.try_into().expect("PANEL scales");
+            // SAFETY: as above.
+            unsafe { I::tile(p_tile.as_ptr(), panel.as_ptr(), kt, rows, &mut sums) };
+            for r in 0..rows {
+                let sums = sums.row(r);
+                let mut y = [0.0f32; PANEL];
+                for c in 0..PANEL {
+                    y[c] = sums[c] as f32 * (inverse[r] * scales[c]);
+                }
+                // SAFETY: the caller owns this head's channels.
+                unsafe { job.store(head, first + r, p * PANEL, &y) };
+            }
+        }
+    }
+}
+
+/// Bytes of one panel as the tile reads it.
+#[inline(always)]
+fn panel_bytes<I: Isa>(kp: usize) -> usize {
+    match I::prepared_bytes(kp) {
+        0 => PANEL * kp,
+        prepared => prepared,
+    }
+}
+
+/// # Safety
+/// The CPU has the level.
+#[inline(always)]
+unsafe fn keys_values<'a, I: Isa>(job: &Job<'_>, head: usize, carve: &mut Carve<'a>) -> KeysValues<'a> {
+    let (tokens, d) = (job.shape.tokens(), job.shape.head_dim);
+    let (dp, tp) = (padded_n(d), padded_n(tokens));
+    let (kd, kt) = (padded_k(d), padded_k(tokens));
+    let keys = carve.take::<i8>(packed_len(tokens, d));
+    let values = carve.take::<i8>(packed_len(d, tokens));
+    let key_scales = carve.take::<f32>(tp);
+    let value_scales = carve.take::<f32>(dp);
+
+    // Keys: one scale per token. The last panel's padding stays zero.
+    keys[(tokens / PANEL) * PANEL * kd..].fill(0);
+    key_scales.fill(0.0);
+    let mut finite = true;
+    let mut q8 = [0i8; MAX_HEAD_DIM];
+    for j in 0..tokens {
+        key_scales[j] = quantise_row(job.part(1, head, j), &mut q8[..d]);
+        finite &= key_scales[j].is_finite();
+        let at = packed_index(j, 0, kd);
+        for (g, q) in q8[..d].chunks_exact(GROUP).enumerate() {
+            keys[at + g * PANEL * GROUP..][..GROUP].copy_from_slice(q);
+        }
+    }
+
+    // Values: one scale per channel over all tokens.
+    let mut max = [0i32; MAX_HEAD_DIM];
+    for j in 0..tokens {
+        for (m, v) in max.iter_mut().zip(job.part(2, head, j)) {
+            *m = (*m).max(abs_max_bits(std::slice::from_ref(v)));
+        }
+    }
+    let mut factors = [0.0f32; MAX_HEAD_DIM];
+    value_scales.fill(0.0);
+    for c in 0..d {
+        (value_scales[c], factors[c]) = scale_of(max[c]);
+        finite &= value_scales[c].is_finite();
+    }
+    if !finite {
+        // The head's output will be NaN whatever the sums are; no conversion may see what cannot be converted.
+        factors = [0.0; MAX_HEAD_DIM];
+    }
+    values.fill(0);
+    for j in 0..tokens {
+        for (c, &v) in job.part(2, head, j).iter().enumerate() {
+            values[packed_index(c, j, kt)] = if finite { quantise_value(v, factors[c]) } else { 0 };
+        }
+    }
+
+    // SAFETY: the caller's promise; each panel has the sizes that `order` asks for.
+    let (keys, values) = unsafe { (order::<I>(keys, tp / PANEL, kd, carve), order::<I>(values, dp / PANEL, kt, carve)) };
+    KeysValues { keys, key_scales, values, value_scales, finite }
+}
+
+/// Brings all panels into the order of the level's tile.
+///
+/// # Safety
+/// The CPU has the level; `packed` has `panels` panels for this `kp`.
+#[inline(always)]
+unsafe fn order<'a, I: Isa>(packed: &'a [i8], panels: usize, kp: usize, carve: &mut Carve<'a>) -> &'a [u8] {
+    let bytes = panel_bytes::<I>(kp);
+    let out = carve.take::<u8>(panels * bytes);
+    for (panel, out) in packed.chunks_exact(PANEL * kp).zip(out.chunks_exact_mut(bytes)) {
+        // SAFETY: the caller's promise, and `out` has the size of a panel in this level's order.
+        unsafe {
+            if I::prepared_bytes(kp) == 0 {
+                std::ptr::copy_nonoverlapping(panel.as_ptr().cast(), out.as_mut_ptr(), bytes);
+            } else {
+                I::prepare(panel.as_ptr(), kp, out.as_mut_ptr());
+            }
+        }
+    }
+    out
+}
+
+/// Attention weights of one query in units of 1/127 of its largest; returns their sum.
+///
+/// `scores` are exponents of 2 (whole groups of 16, padded with -infinity), `max` their lane-wise maxima.
+#[inline(always)]
+fn softmax_7bit(scores: &[f32], max: [f32; LANES], weights: &mut [i8]) -> i32 {
+    let mut top = max[0];
+    for m in max {
+        top = if m > top { m } else { top };
+    }
+    let mut total = [0i32; LANES];
+    for (s, w) in scores.chunks_exact(LANES).zip(weights.chunks_exact_mut(LANES)) {
+        let s: &[f32; LANES] = s.try_into().expect("LANES scores");
+        let w: &mut [i8; LANES] = w.try_into().expect("LANES weights");
+        for l in 0..LANES {
+            let p = exp2_7bit(s[l] - top);
+            w[l] = p as i8;
+            total[l] = total[l].wrapping_add(i32::from(p));
+        }
+    }
+    let mut sum = 0i32;
+    for t in total {
+        sum = sum.wrapping_add(t);
+    }
+    sum
+}

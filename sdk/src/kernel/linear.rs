@@ -1,0 +1,261 @@
+//! int8 linear layers: `[LayerNorm ->] quantise rows -> integer matrix product -> scale, bias, ReLU6, residual`.
+
+use super::isa::{Isa, Tile, MAX_ROWS};
+use super::numeric::{dequantise, layer_norm_row, quantise_row, relu6};
+use super::pool::{LayerScratch, Pool};
+use super::scratch::{carved_bytes, Scratch};
+use super::weights::{padded_k, Weights, PANEL};
+
+/// A LayerNorm over the last axis.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// One factor per channel.
+    pub gamma: &'a [f32],
+    /// One offset per channel.
+    pub beta: &'a [f32],
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+/// What surrounds the matrix product of a layer.
+#[derive(Clone, Copy, Default)]
+pub struct Fused<'a> {
+    /// Applied to each input row before it is quantised.
+    pub norm: Option<Norm<'a>>,
+    /// Clamp the result to 0..=6, before the residual is added.
+    pub relu6: bool,
+    /// Added to the result: same shape as the output.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// A layer being computed, lengths already checked by `Kernels::linear`.
+#[derive(Clone, Copy)]
+pub(super) struct Job<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) rows: usize,
+    pub(super) weights: Weights<'a>,
+    pub(super) fused: Fused<'a>,
+    pub(super) out: OutPtr,
+}
+
+/// The output matrix, written by several threads in disjoint column ranges.
+#[derive(Clone, Copy)]
+pub(super) struct OutPtr(pub(super) *mut f32);
+// SAFETY: whoever shares it writes disjoint elements (see the users) within the exclusive borrow that it came from.
+unsafe impl Send for OutPtr {}
+// SAFETY: as above.
+unsafe impl Sync for OutPtr {}
+
+/// The quantised activations of a layer, shared by all its panels.
+#[derive(Clone, Copy)]
+pub(super) struct Activations<'a> {
+    tiles: &'a [u8],
+    scales: &'a [f32],
+}
+
+/// The two phases of a layer as the level's table holds them.
+#[derive(Clone, Copy)]
+pub(super) struct LinearFns {
+    pub(super) rows_per_tile: usize,
+    pub(super) direct_rows: usize,
+    pub(super) tile_bytes: fn(usize) -> usize,
+    /// `(job, first row, rows, tile, scales, scratch)`.
+    pub(super) quantise: unsafe fn(&Job<'_>, usize, usize, *mut u8, *mut f32, &mut Scratch),
+    /// `(job, activations, panel, scratch)`.
+    pub(super) panel: unsafe fn(&Job<'_>, Activations<'_>, usize, &mut Scratch),
+}
+
+/// Runs a layer on the pool.
+///
+/// # Safety
+/// The CPU has the level of `fns`; `job.out` is exclusively borrowed for `rows * n` values; lengths are checked.
+pub(super) unsafe fn run(fns: LinearFns, pool: &Pool, job: &Job<'_>) {
+    let kp = padded_k(job.weights.k);
+    let direct = job.rows <= fns.direct_rows;
+    // Rows read directly lie one after the other, as plain int8.
+    let (group, tile_bytes) = if direct { (1, kp) } else { (fns.rows_per_tile, (fns.tile_bytes)(kp)) };
+    let groups = job.rows.div_ceil(group);
+    let mut layer = pool.layer();
+    let LayerScratch { common, own } = &mut *layer;
+    let mut carve = common.carve(carved_bytes::<u8>(groups * tile_bytes) + carved_bytes::<f32>(job.rows));
+    let tiles = carve.take::<u8>(groups * tile_bytes);
+    let scales = carve.take::<f32>(job.rows);
+    let (tiles_ptr, scales_ptr) = (BytePtr(tiles.as_mut_ptr()), OutPtr(scales.as_mut_ptr()));
+    pool.run(own, groups, &|g, scratch| {
+        let (first, tiles, scales) = (g * group, tiles_ptr, scales_ptr);
+        let rows = group.min(job.rows - first);
+        // SAFETY: group `g` owns its tile and its scales; the CPU has the level.
+        unsafe {
+            let (tile, scales) = ({ tiles }.at(g * tile_bytes), { scales }.0.add(first));
+            (fns.quantise)(job, first, rows, tile, scales, scratch);
+        }
+    });
+    let activations = Activations { tiles, scales };
+    pool.run(own, job.weights.panels(), &|p, scratch| {
+        // SAFETY: panel `p` owns columns 16p..16p+16 of the output; the CPU has the level.
+        unsafe { (fns.panel)(job, activations, p, scratch) }
+    });
+}
+
+#[derive(Clone, Copy)]
+struct BytePtr(*mut u8);
+// SAFETY: every chunk writes its own tile.
+unsafe impl Send for BytePtr {}
+// SAFETY: as above.
+unsafe impl Sync for BytePtr {}
+
+impl BytePtr {
+    /// # Safety
+    /// `offset` lies within the block.
+    unsafe fn at(self, offset: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(offset) }
+    }
+}
+
+/// Phase 1: normalises and quantises up to `ROWS` rows into one tile.
+///
+/// # Safety
+/// `tile` is valid for a tile (one plain row when the layer is direct) and `scales` for `rows` values.
+#[inline(always)]
+pub(super) unsafe fn quantise<I: Isa>(
+    job: &Job<'_>,
+    first: usize,
+    rows: usize,
+    tile: *mut u8,
+    scales: *mut f32,
+    scratch: &mut Scratch,
+) {
+    let k = job.weights.k;
+    let kp = padded_k(k);
+    let mut carve = scratch.carve(carved_bytes::<f32>(k) + carved_bytes::<i8>(kp));
+    let normed = carve.take::<f32>(k);
+    let q = carve.take::<i8>(kp);
+    q[k..].fill(0);
+    for r in 0..rows {
+        let row = &job.x[(first + r) * k..(first + r + 1) * k];
+        let row = match &job.fused.norm {
+            Some(norm) => {
+                layer_norm_row(row, norm.gamma, norm.beta, norm.eps, normed);
+                &*normed
+            }
+            None => row,
+        };
+        let scale = quantise_row(row, &mut q[..k]);
+        // SAFETY: the caller's promise about `tile` and `scales`.
+        unsafe {
+            *scales.add(r) = scale;
+            if job.rows <= I::DIRECT_ROWS {
+                std::ptr::copy_nonoverlapping(q.as_ptr(), tile.cast(), kp);
+            } else {
+                I::put_row(tile, r, q);
+            }
+        }
+    }
+}
+
+/// Phase 2: all rows times one panel.
+///
+/// # Safety
+/// The CPU has the level; nobody else writes this panel's columns of `job.out`.
+#[inline(always)]
+pub(super) unsafe fn panel<I: Isa>(job: &Job<'_>, a: Activations<'_>, p: usize, scratch: &mut Scratch) {
+    let kp = padded_k(job.weights.k);
+    let packed = job.weights.panel(p);
+    let mut epilogue = Epilogue::new(job, p);
+    if job.rows <= I::DIRECT_ROWS {
+        let mut sums = [0; PANEL];
+        for r in 0..job.rows {
+            // SAFETY: row `r` and the panel have `kp` and `PANEL * kp` bytes.
+            unsafe {
+                I::direct(a.tiles[r * kp..(r + 1) * kp].as_ptr().cast(), packed.as_ptr(), kp, &mut sums);
+                epilogue.row(r, a.scales[r], &sums);
+            }
+        }
+        return;
+    }
+    let (tile_bytes, prepared_bytes) = (I::tile_bytes(kp), I::prepared_bytes(kp));
+    let prepared = if prepared_bytes == 0 {
+        packed.as_ptr().cast()
+    } else {
+        let out = scratch.carve(carved_bytes::<u8>(prepared_bytes)).take::<u8>(prepared_bytes);
+        // SAFETY: the CPU has the level and both have the sizes that `prepare` asks for.
+        unsafe { I::prepare(packed.as_ptr(), kp, out.as_mut_ptr()) };
+        out.as_ptr()
+    };
+    let mut sums = Tile::ZERO;
+    debug_assert!(I::ROWS <= MAX_ROWS);
+    for (t, tile) in a.tiles.chunks_exact(tile_bytes).enumerate() {
+        let first = t * I::ROWS;
+        let rows = I::ROWS.min(job.rows - first);
+        // SAFETY: `tile` holds `rows` rows, `prepared` is the panel in this level's order.
+        unsafe {
+            I::tile(tile.as_ptr(), prepared, kp, rows, &mut sums);
+            for r in 0..rows {
+                epilogue.row(first + r, a.scales[first + r], sums.row(r));
+            }
+        }
+    }
+}
+
+/// Turns the 16 sums of a row into outputs.
+struct Epilogue<'a> {
+    scales: [f32; PANEL],
+    bias: [f32; PANEL],
+    columns: usize,
+    first: usize,
+    n: usize,
+    relu6: bool,
+    residual: Option<&'a [f32]>,
+    out: *mut f32,
+}
+
+impl<'a> Epilogue<'a> {
+    #[inline(always)]
+    fn new(job: &Job<'a>, p: usize) -> Self {
+        let (n, first) = (job.weights.n, p * PANEL);
+        let columns = PANEL.min(n - first);
+        let (mut scales, mut bias) = ([0.0; PANEL], [0.0; PANEL]);
+        scales[..columns].copy_from_slice(&job.weights.scales[first..first + columns]);
+        bias[..columns].copy_from_slice(&job.weights.bias[first..first + columns]);
+        let Fused { relu6, residual, .. } = job.fused;
+        Epilogue { scales, bias, columns, first, n, relu6, residual, out: job.out.0 }
+    }
+
+    /// # Safety
+    /// Row `r` exists and nobody else writes its columns `first..first + columns`.
+    #[inline(always)]
+    unsafe fn row(&mut self, r: usize, row_scale: f32, sums: &[i32; PANEL]) {
+        let mut y = [0.0f32; PANEL];
+        for c in 0..PANEL {
+            y[c] = dequantise(sums[c], row_scale * self.scales[c], self.bias[c]);
+        }
+        if self.relu6 {
+            for v in &mut y {
+                *v = relu6(*v);
+            }
+        }
+        let at = r * self.n + self.first;
+        if let Some(residual) = self.residual {
+            let residual = &residual[at..at + self.columns];
+            if let Ok(residual) = <&[f32; PANEL]>::try_from(residual) {
+                for c in 0..PANEL {
+                    y[c] += residual[c];
+                }
+            } else {
+                for (y, r) in y.iter_mut().zip(residual) {
+                    *y += r;
+                }
+            }
+        }
+        // SAFETY: the caller's promise; `at + columns <= rows * n`.
+        unsafe {
+            let out = self.out.add(at);
+            if self.columns == PANEL {
+                out.cast::<[f32; PANEL]>().write_unaligned(y);
+            } else {
+                std::ptr::copy_nonoverlapping(y.as_ptr(), out, self.columns);
+            }
+        }
+    }
+}

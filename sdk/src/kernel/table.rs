@@ -1,0 +1,93 @@
+//! The static table of levels: one row of functions each, compiled with that level's instructions.
+
+use super::attention::{self, HeadFn};
+use super::isa::Isa;
+use super::level::CpuLevel;
+use super::linear::{self, LinearFns};
+use super::numeric;
+use super::scalar::Scalar;
+use super::Kernels;
+
+/// The functions of one level. Calling one is sound when the CPU has the level.
+pub(super) struct Fns {
+    pub(super) linear: LinearFns,
+    pub(super) head: HeadFn,
+    pub(super) quantise: unsafe fn(&[f32], &mut [i8]) -> f32,
+    pub(super) layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    pub(super) dot_rows: unsafe fn(&[i8], &[i8], &mut [i32]),
+}
+
+/// The dot product of `q` with each row.
+///
+/// # Safety
+/// The CPU has the level and `rows` has `out.len() * q.len()` bytes.
+#[inline(always)]
+unsafe fn dot_rows<I: Isa>(q: &[i8], rows: &[i8], out: &mut [i32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *out = unsafe { I::dot(q.as_ptr(), rows.as_ptr().add(i * q.len()), q.len()) };
+    }
+}
+
+/// A [`Kernels`] whose generic bodies are compiled for an [`Isa`] with its target features.
+macro_rules! kernels {
+    ($level:expr, $isa:ty $(, $feature:literal)?) => {{
+        use super::linear::{Activations, Job};
+        use super::scratch::Scratch;
+
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn quantise(x: &[f32], q: &mut [i8]) -> f32 {
+            numeric::quantise_row(x, q)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: &mut [f32]) {
+            numeric::layer_norm_row(x, gamma, beta, eps, y);
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn linear_quantise(
+            job: &Job<'_>,
+            first: usize,
+            rows: usize,
+            tile: *mut u8,
+            scales: *mut f32,
+            scratch: &mut Scratch,
+        ) {
+            // SAFETY: the caller's promise, see `linear::quantise`.
+            unsafe { linear::quantise::<$isa>(job, first, rows, tile, scales, scratch) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn linear_panel(job: &Job<'_>, a: Activations<'_>, p: usize, scratch: &mut Scratch) {
+            // SAFETY: the caller's promise, see `linear::panel`.
+            unsafe { linear::panel::<$isa>(job, a, p, scratch) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn head(job: &attention::Job<'_>, head: usize, scratch: &mut Scratch) {
+            // SAFETY: the caller's promise, see `attention::head`.
+            unsafe { attention::head::<$isa>(job, head, scratch) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn dots(q: &[i8], rows: &[i8], out: &mut [i32]) {
+            // SAFETY: the caller's promise, see `dot_rows`.
+            unsafe { dot_rows::<$isa>(q, rows, out) }
+        }
+        Kernels {
+            level: $level,
+            fns: Fns {
+                linear: LinearFns {
+                    rows_per_tile: <$isa as Isa>::ROWS,
+                    direct_rows: <$isa as Isa>::DIRECT_ROWS,
+                    tile_bytes: <$isa as Isa>::tile_bytes,
+                    quantise: linear_quantise,
+                    panel: linear_panel,
+                },
+                head,
+                quantise,
+                layer_norm,
+                dot_rows: dots,
+            },
+        }
+    }};
+}
+
+/// The levels of this architecture, from the portable one to the best.
+pub(super) static LEVELS: &[Kernels] = &[kernels!(CpuLevel::Scalar, Scalar)];
