@@ -39,6 +39,8 @@
 
 mod attention;
 mod attention_f32;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod isa;
 mod level;
 mod linear;

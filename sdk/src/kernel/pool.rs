@@ -17,12 +17,13 @@ use crate::error::{Error, ErrorKind, Result};
 /// once a frame is done.
 const SPINS: u32 = 4000;
 
-/// `f(chunk, scratch)` with its lifetime erased.
-type Work = dyn Fn(usize, &mut Scratch) + Sync;
+/// `f(chunk, scratch)`.
+type Work<'a> = dyn Fn(usize, &mut Scratch) + Sync + 'a;
 
 #[derive(Clone, Copy)]
 struct Job {
-    work: *const Work,
+    /// Its real lifetime is that of the call of `Pool::run`.
+    work: *const Work<'static>,
     chunks: usize,
 }
 // SAFETY: the pointer is only followed between the start and the end of `Pool::run`, which keeps the referent alive,
@@ -128,7 +129,7 @@ impl Pool {
         &self,
         own: &mut Scratch,
         chunks: usize,
-        work: &(dyn Fn(usize, &mut Scratch) + Sync),
+        work: &Work<'_>,
     ) {
         if self.workers.is_empty() || chunks <= 1 {
             (0..chunks).for_each(|chunk| work(chunk, own));
@@ -136,7 +137,7 @@ impl Pool {
         }
         // SAFETY: only the lifetime changes. The job is taken back below before this function returns or unwinds, and
         // no worker touches it after counting itself out of `pending`.
-        let erased = unsafe { std::mem::transmute::<*const Work, *const Work>(std::ptr::from_ref(work)) };
+        let erased = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work)) };
         let shared = &*self.shared;
         {
             let mut state = lock(&shared.state);
@@ -183,7 +184,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn drain(shared: &Shared, chunks: usize, work: &Work, scratch: &mut Scratch) {
+fn drain(shared: &Shared, chunks: usize, work: &Work<'_>, scratch: &mut Scratch) {
     loop {
         let chunk = shared.next.fetch_add(1, Ordering::AcqRel);
         if chunk >= chunks {

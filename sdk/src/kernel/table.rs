@@ -90,4 +90,8 @@ macro_rules! kernels {
 }
 
 /// The levels of this architecture, from the portable one to the best.
-pub(super) static LEVELS: &[Kernels] = &[kernels!(CpuLevel::Scalar, Scalar)];
+pub(super) static LEVELS: &[Kernels] = &[
+    kernels!(CpuLevel::Scalar, Scalar),
+    #[cfg(target_arch = "x86_64")]
+    kernels!(CpuLevel::Avx2, super::avx2::Avx2, "avx2,fma"),
+];
