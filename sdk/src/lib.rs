@@ -15,6 +15,9 @@
 //! "No face", "poor quality" and "no match" are values, not errors.
 
 pub mod align;
+pub mod detect;
+pub mod embed;
+pub mod engine;
 pub mod error;
 pub mod frame;
 pub mod gallery;

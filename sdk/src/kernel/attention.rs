@@ -6,7 +6,9 @@
 use super::attention_f32;
 use super::isa::{Isa, Tile, MAX_ROWS};
 use super::linear::OutPtr;
-use super::numeric::{abs_max_bits, exp2_7bit, quantise_row, quantise_value, scale_of, LANES, LOG2_E};
+use super::numeric::{
+    abs_max_bits, exp2_7bit, quantise_row, quantise_value, scale_of, LANES, LOG2_E,
+};
 use super::pool::{LayerScratch, Pool};
 use super::scratch::{carved_bytes, Carve, Scratch};
 use super::weights::{packed_index, packed_len, padded_k, padded_n, GROUP, PANEL};
@@ -107,13 +109,17 @@ impl Attention<'_> {
         let bias = match self.bias {
             PositionBias::None => return shape,
             PositionBias::Affine { constant, x, y, centres } => {
-                constant.len() == table && x.len() == table && y.len() == table && centres.len() == tokens
+                constant.len() == table
+                    && x.len() == table
+                    && y.len() == table
+                    && centres.len() == tokens
             }
             PositionBias::Shared { table: t } => t.len() == table,
             PositionBias::PerQuery { tables } => tables.len() == table * tokens,
             PositionBias::Contextual { table: t } => t.len() == table * self.head_dim,
         };
-        let buckets = self.buckets.len() == tokens && self.buckets.iter().all(|&b| usize::from(b) < AXIS_BUCKETS);
+        let buckets = self.buckets.len() == tokens
+            && self.buckets.iter().all(|&b| usize::from(b) < AXIS_BUCKETS);
         shape && bias && buckets
     }
 
@@ -149,7 +155,9 @@ impl<'a> Job<'a> {
         let (dim, d) = (self.shape.dim(), self.shape.head_dim);
         let count = y.len().min(d - c);
         // SAFETY: the caller's promise.
-        unsafe { std::ptr::copy_nonoverlapping(y.as_ptr(), self.out.0.add(i * dim + head * d + c), count) }
+        unsafe {
+            std::ptr::copy_nonoverlapping(y.as_ptr(), self.out.0.add(i * dim + head * d + c), count)
+        }
     }
 }
 
@@ -191,14 +199,17 @@ impl<'a> BiasRows<'a> {
     pub(super) fn write(&mut self, job: &Job<'_>, head: usize, i: usize, row: &mut [f32]) {
         let shape = &job.shape;
         let (side, tokens) = (shape.side, shape.tokens());
-        let of_head = |t: &[f32]| -> [f32; BUCKETS] { t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values") };
+        let of_head = |t: &[f32]| -> [f32; BUCKETS] {
+            t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values")
+        };
         let mut t = match shape.bias {
             PositionBias::None => {
                 row[..tokens].fill(0.0);
                 return;
             }
             PositionBias::Affine { constant, x, y, centres } => {
-                let (mut t, x, y, [gx, gy]) = (of_head(constant), of_head(x), of_head(y), centres[i]);
+                let (mut t, x, y, [gx, gy]) =
+                    (of_head(constant), of_head(x), of_head(y), centres[i]);
                 for b in 0..BUCKETS {
                     t[b] = gy.mul_add(y[b], gx.mul_add(x[b], t[b]));
                 }
@@ -227,7 +238,9 @@ impl<'a> BiasRows<'a> {
         }
         // Seven patterns along a row of keys, one per bucket of rows; then each row of keys copies its own.
         let columns = &shape.buckets[(i % side) * side..][..side];
-        for (pattern, line) in self.patterns.chunks_exact_mut(side).zip(self.table.chunks_exact(TABLE_ROW)) {
+        for (pattern, line) in
+            self.patterns.chunks_exact_mut(side).zip(self.table.chunks_exact(TABLE_ROW))
+        {
             let line: &[f32; TABLE_ROW] = line.try_into().expect("8 values");
             for (p, &b) in pattern.iter_mut().zip(columns) {
                 // Always below 7 (checked once per layer); the mask spares the bounds check.
@@ -366,7 +379,11 @@ fn panel_bytes<I: Isa>(kp: usize) -> usize {
 /// # Safety
 /// The CPU has the level.
 #[inline(always)]
-unsafe fn keys_values<'a, I: Isa>(job: &Job<'_>, head: usize, carve: &mut Carve<'a>) -> KeysValues<'a> {
+unsafe fn keys_values<'a, I: Isa>(
+    job: &Job<'_>,
+    head: usize,
+    carve: &mut Carve<'a>,
+) -> KeysValues<'a> {
     let (tokens, d) = (job.shape.tokens(), job.shape.head_dim);
     let (dp, tp) = (padded_n(d), padded_n(tokens));
     let (kd, kt) = (padded_k(d), padded_k(tokens));
@@ -414,7 +431,9 @@ unsafe fn keys_values<'a, I: Isa>(job: &Job<'_>, head: usize, carve: &mut Carve<
     }
 
     // SAFETY: the caller's promise; each panel has the sizes that `order` asks for.
-    let (keys, values) = unsafe { (order::<I>(keys, tp / PANEL, kd, carve), order::<I>(values, dp / PANEL, kt, carve)) };
+    let (keys, values) = unsafe {
+        (order::<I>(keys, tp / PANEL, kd, carve), order::<I>(values, dp / PANEL, kt, carve))
+    };
     KeysValues { keys, key_scales, values, value_scales, finite }
 }
 
@@ -423,7 +442,12 @@ unsafe fn keys_values<'a, I: Isa>(job: &Job<'_>, head: usize, carve: &mut Carve<
 /// # Safety
 /// The CPU has the level; `packed` has `panels` panels for this `kp`.
 #[inline(always)]
-unsafe fn order<'a, I: Isa>(packed: &'a [i8], panels: usize, kp: usize, carve: &mut Carve<'a>) -> &'a [u8] {
+unsafe fn order<'a, I: Isa>(
+    packed: &'a [i8],
+    panels: usize,
+    kp: usize,
+    carve: &mut Carve<'a>,
+) -> &'a [u8] {
     let bytes = panel_bytes::<I>(kp);
     let out = carve.take::<u8>(panels * bytes);
     for (panel, out) in packed.chunks_exact(PANEL * kp).zip(out.chunks_exact_mut(bytes)) {

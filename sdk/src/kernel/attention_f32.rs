@@ -75,7 +75,8 @@ pub(super) unsafe fn head(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
         for c in (0..dp).step_by(LANES) {
             let mut acc = [[0.0f32; LANES]; ROWS];
             for j in 0..tokens {
-                let v: &[f32; LANES] = values[j * dp + c..][..LANES].try_into().expect("LANES values");
+                let v: &[f32; LANES] =
+                    values[j * dp + c..][..LANES].try_into().expect("LANES values");
                 for r in 0..ROWS {
                     let p = scores[r * tp + j];
                     for l in 0..LANES {

@@ -80,7 +80,9 @@ unsafe impl Isa for Avx2 {
         unsafe {
             let mut acc = [_mm256_setzero_si256(); 4];
             for g in 0..kp / GROUP {
-                let quad = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(_mm_loadu_si32(q.add(g * GROUP).cast())));
+                let quad = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(_mm_loadu_si32(
+                    q.add(g * GROUP).cast(),
+                )));
                 let from = panel.add(g * PANEL * GROUP);
                 _mm_prefetch::<_MM_HINT_T0>(from.wrapping_add(2048));
                 for (c, acc) in acc.iter_mut().enumerate() {
@@ -106,17 +108,23 @@ unsafe impl Isa for Avx2 {
             let mut i = 0;
             while i + 64 <= len {
                 for (c, acc) in acc.iter_mut().enumerate() {
-                    let product = _mm256_madd_epi16(widen(a.add(i + 16 * c)), widen(b.add(i + 16 * c)));
+                    let product =
+                        _mm256_madd_epi16(widen(a.add(i + 16 * c)), widen(b.add(i + 16 * c)));
                     *acc = _mm256_add_epi32(*acc, product);
                 }
                 i += 64;
             }
             while i + 16 <= len {
-                acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(widen(a.add(i)), widen(b.add(i))));
+                acc[0] =
+                    _mm256_add_epi32(acc[0], _mm256_madd_epi16(widen(a.add(i)), widen(b.add(i))));
                 i += 16;
             }
-            let sum = _mm256_add_epi32(_mm256_add_epi32(acc[0], acc[1]), _mm256_add_epi32(acc[2], acc[3]));
-            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+            let sum = _mm256_add_epi32(
+                _mm256_add_epi32(acc[0], acc[1]),
+                _mm256_add_epi32(acc[2], acc[3]),
+            );
+            let sum =
+                _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
             let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0x4e>(sum));
             let mut sum = _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<0xb1>(sum)));
             while i < len {

@@ -49,7 +49,8 @@ impl CpuLevel {
             CpuLevel::DotProd => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(target_arch = "aarch64")]
             CpuLevel::I8mm => {
-                std::arch::is_aarch64_feature_detected!("dotprod") && std::arch::is_aarch64_feature_detected!("i8mm")
+                std::arch::is_aarch64_feature_detected!("dotprod")
+                    && std::arch::is_aarch64_feature_detected!("i8mm")
             }
             _ => false,
         }

@@ -73,11 +73,13 @@ pub(super) unsafe fn run(fns: LinearFns, pool: &Pool, job: &Job<'_>) {
     let kp = padded_k(job.weights.k);
     let direct = job.rows <= fns.direct_rows;
     // Rows read directly lie one after the other, as plain int8.
-    let (group, tile_bytes) = if direct { (1, kp) } else { (fns.rows_per_tile, (fns.tile_bytes)(kp)) };
+    let (group, tile_bytes) =
+        if direct { (1, kp) } else { (fns.rows_per_tile, (fns.tile_bytes)(kp)) };
     let groups = job.rows.div_ceil(group);
     let mut layer = pool.layer();
     let LayerScratch { common, own } = &mut *layer;
-    let mut carve = common.carve(carved_bytes::<u8>(groups * tile_bytes) + carved_bytes::<f32>(job.rows));
+    let mut carve =
+        common.carve(carved_bytes::<u8>(groups * tile_bytes) + carved_bytes::<f32>(job.rows));
     let tiles = carve.take::<u8>(groups * tile_bytes);
     let scales = carve.take::<f32>(job.rows);
     let (tiles_ptr, scales_ptr) = (BytePtr(tiles.as_mut_ptr()), OutPtr(scales.as_mut_ptr()));
@@ -159,7 +161,12 @@ pub(super) unsafe fn quantise<I: Isa>(
 /// # Safety
 /// The CPU has the level; nobody else writes this panel's columns of `job.out`.
 #[inline(always)]
-pub(super) unsafe fn panel<I: Isa>(job: &Job<'_>, a: Activations<'_>, p: usize, scratch: &mut Scratch) {
+pub(super) unsafe fn panel<I: Isa>(
+    job: &Job<'_>,
+    a: Activations<'_>,
+    p: usize,
+    scratch: &mut Scratch,
+) {
     let kp = padded_k(job.weights.k);
     let packed = job.weights.panel(p);
     let mut epilogue = Epilogue::new(job, p);
@@ -168,7 +175,12 @@ pub(super) unsafe fn panel<I: Isa>(job: &Job<'_>, a: Activations<'_>, p: usize, 
         for r in 0..job.rows {
             // SAFETY: row `r` and the panel have `kp` and `PANEL * kp` bytes.
             unsafe {
-                I::direct(a.tiles[r * kp..(r + 1) * kp].as_ptr().cast(), packed.as_ptr(), kp, &mut sums);
+                I::direct(
+                    a.tiles[r * kp..(r + 1) * kp].as_ptr().cast(),
+                    packed.as_ptr(),
+                    kp,
+                    &mut sums,
+                );
                 epilogue.row(r, a.scales[r], &sums);
             }
         }

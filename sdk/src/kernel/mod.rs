@@ -48,17 +48,22 @@ mod numeric;
 mod pool;
 mod scalar;
 mod scratch;
+mod sgemm;
 mod table;
 #[cfg(test)]
 mod tests;
 mod weights;
 
-pub use attention::{Attention, AttentionMath, PositionBias, AXIS_BUCKETS, BUCKETS, MAX_HEAD_DIM, MAX_SIDE};
+pub use attention::{
+    Attention, AttentionMath, PositionBias, AXIS_BUCKETS, BUCKETS, MAX_HEAD_DIM, MAX_SIDE,
+};
 pub use level::CpuLevel;
 pub use linear::{Fused, Norm};
 pub use pool::Pool;
+pub use sgemm::sgemm;
 pub use weights::{
-    pack_weights, packed_len, padded_k, padded_n, unpack_weights, Weights, GROUP, K_STEP, LAYOUT_VERSION, MAX_K, PANEL,
+    pack_weights, packed_len, padded_k, padded_n, unpack_weights, Weights, GROUP, K_STEP,
+    LAYOUT_VERSION, MAX_K, PANEL,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -165,10 +170,19 @@ impl Kernels {
         out: &mut [f32],
     ) -> Result<()> {
         let (n, k) = (weights.n, weights.k);
-        check(rows.checked_mul(k) == Some(x.len()), "a linear layer's input does not fit its shape")?;
-        check(rows.checked_mul(n) == Some(out.len()), "a linear layer's output does not fit its shape")?;
+        check(
+            rows.checked_mul(k) == Some(x.len()),
+            "a linear layer's input does not fit its shape",
+        )?;
+        check(
+            rows.checked_mul(n) == Some(out.len()),
+            "a linear layer's output does not fit its shape",
+        )?;
         if let Some(norm) = &fused.norm {
-            check(norm.gamma.len() == k && norm.beta.len() == k, "a LayerNorm does not fit its layer")?;
+            check(
+                norm.gamma.len() == k && norm.beta.len() == k,
+                "a LayerNorm does not fit its layer",
+            )?;
         }
         if let Some(residual) = fused.residual {
             check(residual.len() == out.len(), "a residual does not fit its layer")?;
@@ -176,7 +190,13 @@ impl Kernels {
         if rows == 0 {
             return Ok(());
         }
-        let job = linear::Job { x, rows, weights: *weights, fused: *fused, out: OutPtr(out.as_mut_ptr()) };
+        let job = linear::Job {
+            x,
+            rows,
+            weights: *weights,
+            fused: *fused,
+            out: OutPtr(out.as_mut_ptr()),
+        };
         // SAFETY: this value proves the level, the lengths are checked above and `out` is borrowed exclusively.
         unsafe { linear::run(self.fns.linear, pool, &job) };
         Ok(())
@@ -188,10 +208,19 @@ impl Kernels {
     ///
     /// # Errors
     /// `InvalidArgument` when a length does not fit the shape, or the shape is out of range.
-    pub fn attention(&self, pool: &Pool, qkv: &[f32], shape: &Attention<'_>, out: &mut [f32]) -> Result<()> {
+    pub fn attention(
+        &self,
+        pool: &Pool,
+        qkv: &[f32],
+        shape: &Attention<'_>,
+        out: &mut [f32],
+    ) -> Result<()> {
         check(shape.is_sound(), "an attention layer's shape or tables do not fit")?;
         let values = shape.tokens() * shape.dim();
-        check(qkv.len() == 3 * values && out.len() == values, "an attention layer's input or output does not fit")?;
+        check(
+            qkv.len() == 3 * values && out.len() == values,
+            "an attention layer's input or output does not fit",
+        )?;
         let job = attention::Job { shape: *shape, qkv, out: OutPtr(out.as_mut_ptr()) };
         // SAFETY: this value proves the level, the job is checked and `out` is borrowed exclusively.
         unsafe { attention::run(self.fns.head, pool, &job) };

@@ -250,7 +250,8 @@ mod tests {
             let mean = x.iter().map(|&v| f64::from(v)).sum::<f64>() / k as f64;
             let var = x.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / k as f64;
             for i in 0..k {
-                let exact = (f64::from(x[i]) - mean) / (var + 1e-5).sqrt() * f64::from(gamma[i]) + f64::from(beta[i]);
+                let exact = (f64::from(x[i]) - mean) / (var + 1e-5).sqrt() * f64::from(gamma[i])
+                    + f64::from(beta[i]);
                 assert!((f64::from(y[i]) - exact).abs() < 1e-5, "{} {exact}", y[i]);
             }
         }

@@ -125,19 +125,16 @@ impl Pool {
     ///
     /// # Panics
     /// With the first panic of `work`, after all threads have let go of it.
-    pub(super) fn run(
-        &self,
-        own: &mut Scratch,
-        chunks: usize,
-        work: &Work<'_>,
-    ) {
+    pub(super) fn run(&self, own: &mut Scratch, chunks: usize, work: &Work<'_>) {
         if self.workers.is_empty() || chunks <= 1 {
             (0..chunks).for_each(|chunk| work(chunk, own));
             return;
         }
         // SAFETY: only the lifetime changes. The job is taken back below before this function returns or unwinds, and
         // no worker touches it after counting itself out of `pending`.
-        let erased = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work)) };
+        let erased = unsafe {
+            std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work))
+        };
         let shared = &*self.shared;
         {
             let mut state = lock(&shared.state);
@@ -218,7 +215,8 @@ fn worker(shared: &Shared) {
         let Some(job) = job else { continue };
         // SAFETY: `run` waits for this worker to count itself out below before the closure dies.
         let work = unsafe { &*job.work };
-        let result = catch_unwind(AssertUnwindSafe(|| drain(shared, job.chunks, work, &mut scratch)));
+        let result =
+            catch_unwind(AssertUnwindSafe(|| drain(shared, job.chunks, work, &mut scratch)));
         let mut state = lock(&shared.state);
         if let Err(panic) = result {
             state.panic.get_or_insert(panic);
@@ -261,7 +259,9 @@ mod tests {
     fn a_panic_reaches_the_caller_and_the_pool_survives() {
         let pool = Pool::with_exactly(3).unwrap();
         for bad in [0, 5, 63] {
-            let result = catch_unwind(AssertUnwindSafe(|| run(&pool, 64, &|i, _| assert!(i != bad, "chunk"))));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                run(&pool, 64, &|i, _| assert!(i != bad, "chunk"))
+            }));
             assert!(result.is_err());
             let count = AtomicU32::new(0);
             run(&pool, 64, &|_, _| {

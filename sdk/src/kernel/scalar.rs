@@ -32,15 +32,21 @@ unsafe impl Isa for Scalar {
             let row = &mut sums.0[r * PANEL..(r + 1) * PANEL];
             // SAFETY: `a` holds `rows` rows of `kp` bytes, `panel` is a stored panel.
             unsafe {
-                Self::direct(a.add(r * kp).cast(), panel.cast(), kp, row.try_into().expect("PANEL sums"));
+                Self::direct(
+                    a.add(r * kp).cast(),
+                    panel.cast(),
+                    kp,
+                    row.try_into().expect("PANEL sums"),
+                );
             }
         }
     }
 
     unsafe fn direct(q: *const i8, panel: *const i8, kp: usize, sums: &mut [i32; PANEL]) {
         // SAFETY: the caller promises these lengths.
-        let (q, panel) =
-            unsafe { (std::slice::from_raw_parts(q, kp), std::slice::from_raw_parts(panel, PANEL * kp)) };
+        let (q, panel) = unsafe {
+            (std::slice::from_raw_parts(q, kp), std::slice::from_raw_parts(panel, PANEL * kp))
+        };
         *sums = [0; PANEL];
         for (q, block) in q.chunks_exact(GROUP).zip(panel.chunks_exact(PANEL * GROUP)) {
             for (sum, w) in sums.iter_mut().zip(block.chunks_exact(GROUP)) {
@@ -53,7 +59,8 @@ unsafe impl Isa for Scalar {
 
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {
         // SAFETY: the caller promises these lengths.
-        let (a, b) = unsafe { (std::slice::from_raw_parts(a, len), std::slice::from_raw_parts(b, len)) };
+        let (a, b) =
+            unsafe { (std::slice::from_raw_parts(a, len), std::slice::from_raw_parts(b, len)) };
         a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
     }
 }

@@ -46,7 +46,8 @@ impl Guarded {
 
     fn new(size: usize) -> Self {
         let size = size.next_multiple_of(Self::PAGE);
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let (prot, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping; its last page is ours to protect.
         unsafe {
             let map = libc::mmap(std::ptr::null_mut(), size + Self::PAGE, prot, flags, -1, 0);
@@ -157,18 +158,28 @@ fn dot_products_are_exact_for_all_lengths_and_signs() {
     let mut rng = Rng(11);
     let (mut guard_q, mut guard_r) = (Guarded::new(1 << 16), Guarded::new(1 << 16));
     for len in (0..=130).chain([511, 512, 513]) {
-        for (fill_q, fill_r) in [(None, None), (Some(-128), Some(-128)), (Some(-128), Some(127)), (Some(127), Some(127))] {
+        for (fill_q, fill_r) in [
+            (None, None),
+            (Some(-128), Some(-128)),
+            (Some(-128), Some(127)),
+            (Some(127), Some(127)),
+        ] {
             let rows = 5;
             let q = fill_q.map_or_else(|| rng.bytes(len, -128), |v| vec![v; len]);
             let r = fill_r.map_or_else(|| rng.bytes(len * rows, -128), |v| vec![v; len * rows]);
             let truth: Vec<i64> = (0..rows)
-                .map(|i| q.iter().zip(&r[i * len..]).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum())
+                .map(|i| {
+                    q.iter().zip(&r[i * len..]).map(|(&a, &b)| i64::from(a) * i64::from(b)).sum()
+                })
                 .collect();
             let (q, r) = (guard_q.holding(&q), guard_r.holding(&r));
             for kernels in Kernels::available() {
                 let mut out = vec![i32::MIN; rows];
                 kernels.dot_rows(q, r, &mut out).unwrap();
-                assert!(out.iter().map(|&v| i64::from(v)).eq(truth.iter().copied()), "{kernels:?} {len}");
+                assert!(
+                    out.iter().map(|&v| i64::from(v)).eq(truth.iter().copied()),
+                    "{kernels:?} {len}"
+                );
             }
         }
     }
@@ -194,8 +205,19 @@ fn linear_layers_agree_on_all_levels_threads_and_tails() {
     let mut guard_x = Guarded::new(1 << 18);
     let mut guard_w = Guarded::new(1 << 18);
     for (rows, k, n) in [
-        (1, 1, 1), (1, 100, 33), (2, 16, 16), (3, 17, 5), (5, 8, 31), (6, 24, 17), (7, 40, 16), (8, 63, 48), (9, 65, 47),
-        (13, 72, 20), (15, 33, 16), (29, 130, 35), (49, 128, 64),
+        (1, 1, 1),
+        (1, 100, 33),
+        (2, 16, 16),
+        (3, 17, 5),
+        (5, 8, 31),
+        (6, 24, 17),
+        (7, 40, 16),
+        (8, 63, 48),
+        (9, 65, 47),
+        (13, 72, 20),
+        (15, 33, 16),
+        (29, 130, 35),
+        (49, 128, 64),
     ] {
         let w = guard_w.holding(&pack_weights(&rng.bytes(n * k, -128), n, k));
         let mut values = rng.floats(rows * k);
@@ -219,8 +241,14 @@ fn linear_layers_agree_on_all_levels_threads_and_tails() {
             });
             for kernels in Kernels::available() {
                 for pool in &pools {
-                    let got = framed(rows * n, |out| kernels.linear(pool, x, rows, &weights, &fused, out).unwrap());
-                    assert_eq!(canonical(got), canonical(truth.clone()), "{kernels:?} {pool:?} {rows} {k} {n}");
+                    let got = framed(rows * n, |out| {
+                        kernels.linear(pool, x, rows, &weights, &fused, out).unwrap()
+                    });
+                    assert_eq!(
+                        canonical(got),
+                        canonical(truth.clone()),
+                        "{kernels:?} {pool:?} {rows} {k} {n}"
+                    );
                 }
             }
         }
@@ -246,8 +274,12 @@ fn linear_computes_the_layer() {
             assert!((out[r * n + c] - exact).abs() < 0.1, "{} {exact}", out[r * n + c]);
         }
     }
-    assert!(Kernels::best().linear(&pool, &x[1..], rows, &weights, &Fused::default(), &mut out).is_err());
-    assert!(Kernels::best().linear(&pool, &x, rows, &weights, &Fused::default(), &mut out[1..]).is_err());
+    assert!(Kernels::best()
+        .linear(&pool, &x[1..], rows, &weights, &Fused::default(), &mut out)
+        .is_err());
+    assert!(Kernels::best()
+        .linear(&pool, &x, rows, &weights, &Fused::default(), &mut out[1..])
+        .is_err());
 }
 
 #[test]
@@ -264,7 +296,11 @@ fn rows_and_norms_agree_on_all_levels() {
             let mut q = vec![0; k];
             assert_eq!(kernels.quantise(&x, &mut q).unwrap().to_bits(), truth_scale.to_bits());
             assert_eq!(q, truth, "{kernels:?} {k}");
-            assert_eq!(framed(k, |out| kernels.layer_norm(&x, &norm, out).unwrap()), truth_norm, "{kernels:?} {k}");
+            assert_eq!(
+                framed(k, |out| kernels.layer_norm(&x, &norm, out).unwrap()),
+                truth_norm,
+                "{kernels:?} {k}"
+            );
         }
     }
 }
@@ -272,7 +308,9 @@ fn rows_and_norms_agree_on_all_levels() {
 /// The attention of `shape` in f64.
 fn attention_f64(qkv: &[f32], shape: &Attention<'_>) -> Vec<f64> {
     let (tokens, dim, d) = (shape.tokens(), shape.dim(), shape.head_dim);
-    let at = |which: usize, h: usize, i: usize, c: usize| f64::from(qkv[i * 3 * dim + which * dim + h * d + c]);
+    let at = |which: usize, h: usize, i: usize, c: usize| {
+        f64::from(qkv[i * 3 * dim + which * dim + h * d + c])
+    };
     let mut out = vec![0.0; tokens * dim];
     for h in 0..shape.heads {
         for i in 0..tokens {
@@ -281,27 +319,37 @@ fn attention_f64(qkv: &[f32], shape: &Attention<'_>) -> Vec<f64> {
                     PositionBias::None => 0.0,
                     PositionBias::Affine { constant, x, y, centres } => {
                         let v = |t: &[f32]| f64::from(t[h * BUCKETS + b]);
-                        v(constant) + f64::from(centres[i][0]) * v(x) + f64::from(centres[i][1]) * v(y)
+                        v(constant)
+                            + f64::from(centres[i][0]) * v(x)
+                            + f64::from(centres[i][1]) * v(y)
                     }
                     PositionBias::Shared { table } => f64::from(table[h * BUCKETS + b]),
-                    PositionBias::PerQuery { tables } => f64::from(tables[(h * tokens + i) * BUCKETS + b]),
-                    PositionBias::Contextual { table } => {
-                        (0..d).map(|c| at(0, h, i, c) * f64::from(table[(h * d + c) * BUCKETS + b])).sum()
+                    PositionBias::PerQuery { tables } => {
+                        f64::from(tables[(h * tokens + i) * BUCKETS + b])
                     }
+                    PositionBias::Contextual { table } => (0..d)
+                        .map(|c| at(0, h, i, c) * f64::from(table[(h * d + c) * BUCKETS + b]))
+                        .sum(),
                 }
             };
-            let axis = |a: usize, b: usize| usize::from(shape.buckets.get(a * shape.side + b).copied().unwrap_or(0));
+            let axis = |a: usize, b: usize| {
+                usize::from(shape.buckets.get(a * shape.side + b).copied().unwrap_or(0))
+            };
             let scores: Vec<f64> = (0..tokens)
                 .map(|j| {
                     let dot: f64 = (0..d).map(|c| at(0, h, i, c) * at(1, h, j, c)).sum();
-                    let (rows, cols) = (axis(i / shape.side, j / shape.side), axis(i % shape.side, j % shape.side));
+                    let (rows, cols) = (
+                        axis(i / shape.side, j / shape.side),
+                        axis(i % shape.side, j % shape.side),
+                    );
                     dot / (d as f64).sqrt() + table(rows * AXIS_BUCKETS + cols)
                 })
                 .collect();
             let top = scores.iter().copied().fold(f64::MIN, f64::max);
             let total: f64 = scores.iter().map(|s| (s - top).exp()).sum();
             for c in 0..d {
-                let sum: f64 = scores.iter().enumerate().map(|(j, s)| (s - top).exp() * at(2, h, j, c)).sum();
+                let sum: f64 =
+                    scores.iter().enumerate().map(|(j, s)| (s - top).exp() * at(2, h, j, c)).sum();
                 out[i * dim + h * d + c] = sum / total;
             }
         }
@@ -314,18 +362,30 @@ fn attention_is_right_and_agrees_on_all_levels() {
     let mut rng = Rng(31);
     let pools: Vec<Pool> = [1, 2, 4].map(|n| Pool::with_exactly(n).unwrap()).into();
     let mut guard = Guarded::new(1 << 20);
-    for (case, (heads, head_dim, side)) in
-        [(1, 8, 1), (2, 16, 3), (3, 24, 5), (1, 32, 4), (2, 40, 7), (4, 64, 14), (8, 64, 7), (3, 16, 6)].into_iter().enumerate()
+    for (case, (heads, head_dim, side)) in [
+        (1, 8, 1),
+        (2, 16, 3),
+        (3, 24, 5),
+        (1, 32, 4),
+        (2, 40, 7),
+        (4, 64, 14),
+        (8, 64, 7),
+        (3, 16, 6),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let tokens = side * side;
-        let qkv: Vec<f32> = rng.floats(tokens * 3 * heads * head_dim).iter().map(|v| v * 2.0).collect();
+        let qkv: Vec<f32> =
+            rng.floats(tokens * 3 * heads * head_dim).iter().map(|v| v * 2.0).collect();
         let qkv = guard.holding(&qkv);
         let buckets: Vec<u8> = (0..tokens).map(|_| (rng.next() % 7) as u8).collect();
         let of = |rng: &mut Rng, len: usize| rng.floats(len * heads * BUCKETS);
         let (c, x, y) = (of(&mut rng, 1), of(&mut rng, 1), of(&mut rng, 1));
         let (tables, context) = (of(&mut rng, tokens), of(&mut rng, head_dim));
         let context: Vec<f32> = context.iter().map(|v| v * 0.2).collect();
-        let centres: Vec<[f32; 2]> = (0..tokens).map(|i| [(i % side) as f32 * 0.1, (i / side) as f32 * 0.1]).collect();
+        let centres: Vec<[f32; 2]> =
+            (0..tokens).map(|i| [(i % side) as f32 * 0.1, (i / side) as f32 * 0.1]).collect();
         let bias = [
             PositionBias::Affine { constant: &c, x: &x, y: &y, centres: &centres },
             PositionBias::None,
@@ -341,16 +401,24 @@ fn attention_is_right_and_agrees_on_all_levels() {
                 let shape = Attention { heads, head_dim, side, buckets: &buckets, bias, math };
                 let scalar = Kernels::for_level(CpuLevel::Scalar).unwrap();
                 let len = tokens * heads * head_dim;
-                let truth = framed(len, |out| scalar.attention(&pools[0], qkv, &shape, out).unwrap());
+                let truth =
+                    framed(len, |out| scalar.attention(&pools[0], qkv, &shape, out).unwrap());
                 let exact = attention_f64(qkv, &shape);
                 for (got, exact) in truth[32..32 + len].iter().zip(&exact) {
                     let got = f64::from(f32::from_bits(*got));
-                    assert!((got - exact).abs() < tolerance, "case {case} bias {b} {math:?}: {got} {exact}");
+                    assert!(
+                        (got - exact).abs() < tolerance,
+                        "case {case} bias {b} {math:?}: {got} {exact}"
+                    );
                 }
                 for kernels in Kernels::available() {
                     for pool in &pools {
-                        let got = framed(len, |out| kernels.attention(pool, qkv, &shape, out).unwrap());
-                        assert_eq!(got, truth, "{kernels:?} {pool:?} case {case} bias {b} {math:?}");
+                        let got =
+                            framed(len, |out| kernels.attention(pool, qkv, &shape, out).unwrap());
+                        assert_eq!(
+                            got, truth,
+                            "{kernels:?} {pool:?} case {case} bias {b} {math:?}"
+                        );
                     }
                 }
             }
@@ -370,7 +438,14 @@ fn faulty_numbers_stay_visible_and_never_panic() {
             // Token 5, head 1, channel 3 of q, k or v.
             qkv[5 * 3 * heads * head_dim + part * heads * head_dim + head_dim + 3] = bad;
             for math in [AttentionMath::F32, AttentionMath::Int8] {
-                let shape = Attention { heads, head_dim, side, buckets: &[], bias: PositionBias::None, math };
+                let shape = Attention {
+                    heads,
+                    head_dim,
+                    side,
+                    buckets: &[],
+                    bias: PositionBias::None,
+                    math,
+                };
                 for kernels in Kernels::available() {
                     let mut out = vec![0.0; len];
                     kernels.attention(&pool, &qkv, &shape, &mut out).unwrap();
@@ -379,7 +454,10 @@ fn faulty_numbers_stay_visible_and_never_panic() {
                     let at = (5 * heads + 1) * head_dim;
                     // An infinity may be resolved by f32 arithmetic; int8 always shows it.
                     if math == AttentionMath::Int8 || (bad.is_nan() && part < 2) {
-                        assert!(out[at..at + head_dim].iter().all(|v| v.is_nan()), "{kernels:?} {math:?} {part}");
+                        assert!(
+                            out[at..at + head_dim].iter().all(|v| v.is_nan()),
+                            "{kernels:?} {math:?} {part}"
+                        );
                     }
                 }
             }
@@ -400,7 +478,8 @@ fn unsound_shapes_are_errors() {
         math: AttentionMath::Int8,
     };
     let mut out = [0.0; 32];
-    let mut run = |shape: &Attention<'_>| Kernels::best().attention(&pool, &[0.0; 96], shape, &mut out);
+    let mut run =
+        |shape: &Attention<'_>| Kernels::best().attention(&pool, &[0.0; 96], shape, &mut out);
     assert!(run(&good).is_ok());
     assert!(run(&Attention { head_dim: 12, ..good }).is_err());
     assert!(run(&Attention { heads: 0, ..good }).is_err());

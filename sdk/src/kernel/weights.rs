@@ -39,7 +39,10 @@ pub const fn packed_len(n: usize, k: usize) -> usize {
 /// Where `w[channel][k]` lies in the stored order, `kp` being the padded `k`.
 #[must_use]
 pub(super) const fn packed_index(channel: usize, k: usize, kp: usize) -> usize {
-    (channel / PANEL) * PANEL * kp + (k / GROUP) * PANEL * GROUP + (channel % PANEL) * GROUP + k % GROUP
+    (channel / PANEL) * PANEL * kp
+        + (k / GROUP) * PANEL * GROUP
+        + (channel % PANEL) * GROUP
+        + k % GROUP
 }
 
 /// Brings a row-major `w[n][k]` into the stored order. Allocates the result.
@@ -91,7 +94,13 @@ impl<'a> Weights<'a> {
     ///
     /// # Errors
     /// `InvalidArgument` when a length does not fit `n` and `k`, or `k` exceeds [`MAX_K`] or is 0, or `n` is 0.
-    pub fn new(packed: &'a [i8], scales: &'a [f32], bias: &'a [f32], n: usize, k: usize) -> Result<Self> {
+    pub fn new(
+        packed: &'a [i8],
+        scales: &'a [f32],
+        bias: &'a [f32],
+        n: usize,
+        k: usize,
+    ) -> Result<Self> {
         let bad = |what| Err(Error::new(ErrorKind::InvalidArgument, what));
         if n == 0 || k == 0 || k > MAX_K || n > i32::MAX as usize / PANEL {
             return bad("a linear layer's size is out of range");

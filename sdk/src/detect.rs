@@ -1,0 +1,230 @@
+//! Finding faces: one pass of the landmark network over the whole picture.
+
+use crate::engine::OnnxModel;
+use crate::error::{Error, ErrorKind, Result};
+use crate::frame::Frame;
+use crate::geometry::{Point, Points5, Rect};
+use crate::pack::{LandmarkManifest, Pack, SectionKind};
+use crate::sample::{downscale_into, Fit};
+
+/// The most faces reported per picture; the best ones are kept.
+pub const MAX_FACES: usize = 32;
+
+/// The most cells above the threshold that enter non-maximum suppression.
+const MAX_CANDIDATES: usize = 1024;
+
+/// Numbers per cell of the network's output: score logit, centre offset, log size, five points.
+const CHANNELS: usize = 15;
+
+/// A face in the picture. Coordinates are pixels of the upright frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Detection {
+    /// The face's box; it may reach outside the picture.
+    pub rect: Rect,
+    /// Left eye, right eye, nose, left and right mouth corner, as seen in the picture.
+    pub points: Points5,
+    /// Confidence in 0..1.
+    pub score: f32,
+}
+
+/// The faces of one picture, best first.
+pub type Detections = heapless::Vec<Detection, MAX_FACES>;
+
+/// The landmark network with its buffers. One thread at a time.
+pub struct Detector {
+    model: OnnxModel,
+    manifest: LandmarkManifest,
+    long_side: usize,
+    threshold: f32,
+    input: Vec<f32>,
+    candidates: Vec<Detection>,
+}
+
+impl Detector {
+    /// The detector of `pack`. Pictures are sampled down so that their long side is at most `long_side` pixels
+    /// (64..=1920); faces must then be at least some 20 pixels wide. `threshold` overrides the pack's lowest score.
+    ///
+    /// # Errors
+    /// `UnsupportedPack` without a landmark network, `InvalidArgument` for a value out of range.
+    pub fn new(pack: &Pack, long_side: usize, threshold: Option<f32>) -> Result<Detector> {
+        let Some(manifest) = pack.manifest().landmark.clone() else {
+            return Err(Error::new(
+                ErrorKind::UnsupportedPack,
+                "the pack holds no landmark network",
+            ));
+        };
+        let threshold = threshold.unwrap_or(manifest.score_threshold);
+        if !(64..=1920).contains(&long_side) || !(0.0..=1.0).contains(&threshold) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "detector size or threshold is out of range",
+            ));
+        }
+        let Some(section) = pack.section(&manifest.onnx).filter(|s| s.kind == SectionKind::Onnx)
+        else {
+            return Err(Error::new(ErrorKind::DamagedPack, "the landmark network is missing"));
+        };
+        let model = OnnxModel::new(pack.bytes(section))?;
+        let candidates = Vec::with_capacity(MAX_CANDIDATES);
+        Ok(Detector { model, manifest, long_side, threshold, input: Vec::new(), candidates })
+    }
+
+    /// All faces of `frame`, best first. Allocates only when the frame's size changes (and inside tract).
+    ///
+    /// # Errors
+    /// `Internal` if the engine fails or the network's output has an unexpected shape.
+    pub fn detect(&mut self, frame: &Frame<'_>, found: &mut Detections) -> Result<()> {
+        found.clear();
+        let stride = self.manifest.strides.iter().copied().max().unwrap_or(32);
+        let picture = frame.upright_size();
+        let fit = Fit::long_side(picture, self.long_side.min(picture.0.max(picture.1)), stride)?;
+        let (width, height) = fit.network_size();
+        self.input.resize(3 * width * height, 0.0);
+        downscale_into(frame, &fit, &mut self.input)?;
+        let Detector { model, manifest, threshold, candidates, input, .. } = self;
+        candidates.clear();
+        let mut sound = false;
+        model.run(&[1, 3, height, width], input, |i, _, values| {
+            if i == 0 {
+                sound = decode(manifest, (width, height), *threshold, values, candidates);
+            }
+        })?;
+        if !sound {
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "the landmark network's output has an unexpected shape",
+            ));
+        }
+        suppress(candidates, manifest.nms_iou, found);
+        let to_frame = fit.to_picture();
+        let scale = to_frame.scale() as f32;
+        for face in found.iter_mut() {
+            let corner = to_frame.apply(Point::new(face.rect.x, face.rect.y));
+            face.rect = Rect::new(corner.x, corner.y, face.rect.w * scale, face.rect.h * scale);
+            face.points = to_frame.apply5(&face.points);
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Detector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Detector").field("long_side", &self.long_side).finish_non_exhaustive()
+    }
+}
+
+/// Reads all cells whose score reaches `threshold`; false if `values` does not have the shape that the strides imply.
+fn decode(
+    manifest: &LandmarkManifest,
+    (width, height): (usize, usize),
+    threshold: f32,
+    values: &[f32],
+    out: &mut Vec<Detection>,
+) -> bool {
+    let mut rest = values;
+    for &stride in &manifest.strides {
+        let (columns, rows) = (width / stride, height / stride);
+        let Some((level, tail)) = rest.split_at_checked(columns * rows * CHANNELS) else {
+            return false;
+        };
+        rest = tail;
+        let size = stride as f32;
+        for (i, cell) in level.chunks_exact(CHANNELS).enumerate() {
+            let score = 1.0 / (1.0 + (-cell[0]).exp());
+            if score < threshold
+                || out.len() == MAX_CANDIDATES
+                || cell.iter().any(|v| !v.is_finite())
+            {
+                continue;
+            }
+            let (x, y) = ((i % columns) as f32 + 0.5, (i / columns) as f32 + 0.5);
+            let (w, h) = (cell[3].min(8.0).exp() * size, cell[4].min(8.0).exp() * size);
+            let centre = Point::new((x + cell[1]) * size, (y + cell[2]) * size);
+            let points = std::array::from_fn(|p| {
+                let (px, py) = (cell[5 + 2 * p], cell[6 + 2 * p]);
+                Point::new(
+                    (x + px * manifest.point_scale) * size,
+                    (y + py * manifest.point_scale) * size,
+                )
+            });
+            let rect = Rect::new(centre.x - w / 2.0, centre.y - h / 2.0, w, h);
+            out.push(Detection { rect, points, score });
+        }
+    }
+    rest.is_empty()
+}
+
+/// Greedy non-maximum suppression: keeps the best, drops what overlaps it by more than `iou`, and so on.
+fn suppress(candidates: &mut [Detection], iou: f32, found: &mut Detections) {
+    candidates.sort_unstable_by(|a, b| {
+        b.score
+            .total_cmp(&a.score)
+            .then(a.rect.y.total_cmp(&b.rect.y))
+            .then(a.rect.x.total_cmp(&b.rect.x))
+    });
+    for candidate in candidates.iter() {
+        if found.iter().all(|kept| kept.rect.iou(&candidate.rect) <= iou)
+            && found.push(*candidate).is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::InputConvention;
+
+    fn manifest() -> LandmarkManifest {
+        LandmarkManifest {
+            onnx: "x".into(),
+            input: InputConvention::RgbHalf,
+            strides: vec![8, 16],
+            point_scale: 2.0,
+            score_threshold: 0.5,
+            nms_iou: 0.45,
+        }
+    }
+
+    #[test]
+    fn cells_become_boxes_and_points() {
+        let mut values = vec![0.0; (8 * 4 + 4 * 2) * CHANNELS];
+        values.chunks_exact_mut(CHANNELS).for_each(|c| c[0] = -20.0);
+        let cell = &mut values[(32 + 4 + 1) * CHANNELS..][..CHANNELS]; // stride 16, row 1, column 1
+        cell[0] = 20.0;
+        cell[1] = 0.5;
+        cell[3] = 2.0f32.ln();
+        cell[5] = -0.25;
+        let mut out = Vec::new();
+        assert!(decode(&manifest(), (64, 32), 0.5, &values, &mut out));
+        assert_eq!(out.len(), 1);
+        let close = |a: f32, b: f32| (a - b).abs() < 1e-3;
+        assert!(
+            close(out[0].rect.x, 16.0) && close(out[0].rect.w, 32.0) && close(out[0].rect.h, 16.0)
+        );
+        assert!(close(out[0].points[0].x, 16.0) && close(out[0].points[0].y, 24.0));
+        assert!(!decode(&manifest(), (64, 32), 0.5, &values[1..], &mut out), "one number short");
+        assert!(!decode(&manifest(), (64, 64), 0.5, &values, &mut out), "another picture size");
+    }
+
+    #[test]
+    fn not_a_number_is_no_face() {
+        let values = vec![f32::NAN; (8 * 4 + 4 * 2) * CHANNELS];
+        let mut out = Vec::new();
+        assert!(decode(&manifest(), (64, 32), 0.5, &values, &mut out));
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn the_best_of_overlapping_boxes_is_kept() {
+        let face = |x: f32, score| Detection {
+            rect: Rect::new(x, 0.0, 10.0, 10.0),
+            points: [Point::new(0.0, 0.0); 5],
+            score,
+        };
+        let mut found = Detections::new();
+        suppress(&mut [face(1.0, 0.6), face(0.0, 0.9), face(30.0, 0.7)], 0.45, &mut found);
+        assert_eq!(found.iter().map(|f| f.score).collect::<Vec<_>>(), [0.9, 0.7]);
+    }
+}

@@ -1,0 +1,89 @@
+//! Any ONNX model in f32, for the landmark network and for users' own models.
+
+use super::engine_error;
+use crate::error::{Error, ErrorKind, Result};
+use std::io::Cursor;
+use tract_onnx::prelude::*;
+
+/// How many input shapes keep a prepared plan.
+const MAX_PLANS: usize = 4;
+
+/// An ONNX model with one image-like input of varying size.
+pub struct OnnxModel {
+    graph: InferenceModel,
+    plans: Vec<(Vec<usize>, Arc<TypedRunnableModel>)>,
+}
+
+impl OnnxModel {
+    /// Parses a model. Memory while loading is about three times its size.
+    ///
+    /// # Errors
+    /// `UnsupportedPack` if tract cannot read it.
+    pub fn new(bytes: &[u8]) -> Result<OnnxModel> {
+        let graph = tract_onnx::onnx().model_for_read(&mut Cursor::new(bytes)).map_err(|e| {
+            log::error!("ONNX model: {e:#}");
+            Error::new(ErrorKind::UnsupportedPack, "the ONNX model cannot be read")
+        })?;
+        Ok(OnnxModel { graph, plans: Vec::new() })
+    }
+
+    /// Plans the model for inputs of this shape, which takes tens of milliseconds; later runs are fast.
+    ///
+    /// # Errors
+    /// `UnsupportedPack` if the model does not take this shape or has an operator that tract lacks.
+    pub fn prepare(&mut self, shape: &[usize]) -> Result<()> {
+        self.plan(shape).map(|_| ())
+    }
+
+    fn plan(&mut self, shape: &[usize]) -> Result<Arc<TypedRunnableModel>> {
+        if let Some((_, plan)) = self.plans.iter().find(|(s, _)| s == shape) {
+            return Ok(plan.clone());
+        }
+        let plan = self
+            .graph
+            .clone()
+            .with_input_fact(0, f32::fact(shape).into())
+            .and_then(|g| g.into_optimized())
+            .and_then(|g| g.into_runnable())
+            .map_err(|e| {
+                log::error!("ONNX model for input {shape:?}: {e:#}");
+                Error::new(ErrorKind::UnsupportedPack, "the ONNX model does not take this input")
+            })?;
+        if self.plans.len() == MAX_PLANS {
+            self.plans.remove(0);
+        }
+        self.plans.push((shape.to_vec(), plan.clone()));
+        Ok(plan)
+    }
+
+    /// Runs the model on one input and hands each output's shape and values to `read`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if `input` does not fill `shape`; `UnsupportedPack` as [`OnnxModel::prepare`]; `Internal` if
+    /// the engine fails.
+    pub fn run(
+        &mut self,
+        shape: &[usize],
+        input: &[f32],
+        mut read: impl FnMut(usize, &[usize], &[f32]),
+    ) -> Result<()> {
+        if shape.iter().product::<usize>() != input.len() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "input and shape disagree"));
+        }
+        let plan = self.plan(shape)?;
+        let mut run = || -> TractResult<()> {
+            let input = Tensor::from_shape(shape, input)?;
+            for (i, output) in plan.run(tvec!(input.into_tvalue()))?.iter().enumerate() {
+                read(i, output.shape(), output.try_as_plain_ram()?.as_slice::<f32>()?);
+            }
+            Ok(())
+        };
+        run().map_err(engine_error("the ONNX model failed"))
+    }
+}
+
+impl std::fmt::Debug for OnnxModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OnnxModel").field("plans", &self.plans.len()).finish_non_exhaustive()
+    }
+}
