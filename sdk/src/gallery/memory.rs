@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
+use super::format::StoredTemplate;
 use super::row::{inverse_norm, stride, Row};
 use super::search::{top_k, Columns, Hit, Per};
 use crate::error::{Error, ErrorKind, Result};
@@ -72,7 +73,7 @@ pub struct Person {
 
 /// Templates of one model, ready for search. Wiped on drop.
 ///
-/// Memory is reserved once, at construction: `capacity * (dim rounded up to 64 + 20)` bytes plus some 250 bytes a person.
+/// Memory is reserved once, at construction: `capacity * (dim rounded up to 64 + 28)` bytes plus some 250 bytes a person.
 /// Search takes `&self`, allocates nothing and may run on several threads at once.
 pub struct Gallery {
     model: ModelId,
@@ -83,6 +84,7 @@ pub struct Gallery {
     inverse_norms: Vec<f32>,
     persons: Vec<PersonId>,
     records: Vec<RecordId>,
+    times: Vec<u64>,
     people: BTreeMap<PersonId, Person>,
     names: BTreeMap<PersonName, PersonId>,
     next_person: u64,
@@ -136,6 +138,7 @@ impl Gallery {
             inverse_norms: Vec::with_capacity(capacity),
             persons: Vec::with_capacity(capacity),
             records: Vec::with_capacity(capacity),
+            times: Vec::with_capacity(capacity),
             people: BTreeMap::new(),
             names: BTreeMap::new(),
             next_person: 1,
@@ -199,7 +202,7 @@ impl Gallery {
         let record = RecordId(self.next_record);
         self.check(template)?;
         let row = Row::new(template);
-        self.insert(person, name, record, row.padded(self.dim))?;
+        self.insert(person, name, record, 0, row.padded(self.dim))?;
         Ok(record)
     }
 
@@ -208,17 +211,39 @@ impl Gallery {
     /// # Errors
     /// [`ErrorKind::NotFound`] if nobody has that name.
     pub fn remove(&mut self, name: &PersonName) -> Result<usize> {
-        let id = *self
-            .names
-            .get(name)
-            .ok_or(Error::new(ErrorKind::NotFound, "nobody of that name is enrolled"))?;
+        let id = self.names.get(name).copied();
+        let id = id.ok_or(Error::new(ErrorKind::NotFound, "nobody of that name is enrolled"))?;
+        Ok(self.remove_person(id))
+    }
+
+    /// Removes all templates of a person; says how many there were.
+    pub(super) fn remove_person(&mut self, id: PersonId) -> usize {
         let before = self.len();
         for at in (0..before).rev() {
             if self.persons[at] == id {
                 self.drop_row(at);
             }
         }
-        Ok(before - self.len())
+        before - self.len()
+    }
+
+    /// Everything about row `at`.
+    pub(super) fn stored(&self, at: usize) -> Option<StoredTemplate> {
+        let person = self.persons.get(at)?;
+        let from = at * self.stride;
+        Some(StoredTemplate {
+            record: self.records[at],
+            person: *person,
+            name: self.people.get(person)?.name.clone(),
+            model: self.model,
+            at_ms: self.times[at],
+            q: Zeroizing::new(self.rows[from..from + self.dim].to_vec()),
+        })
+    }
+
+    /// The columns of people and records, row by row.
+    pub(super) fn owners(&self) -> impl Iterator<Item = (RecordId, PersonId)> + '_ {
+        self.records.iter().copied().zip(self.persons.iter().copied())
     }
 
     /// Removes one template, and the person with the last one.
@@ -238,6 +263,7 @@ impl Gallery {
         self.inverse_norms.clear();
         self.persons.clear();
         self.records.clear();
+        self.times.clear();
         self.people.clear();
         self.names.clear();
     }
@@ -290,6 +316,7 @@ impl Gallery {
         person: PersonId,
         name: &PersonName,
         record: RecordId,
+        at_ms: u64,
         q: &[i8],
     ) -> Result<()> {
         if self.len() == self.capacity {
@@ -300,11 +327,20 @@ impl Gallery {
             ErrorKind::DamagedGallery,
             "a stored template has a wrong size or no length",
         ))?;
+        if self.names.get(name).is_some_and(|&id| id != person)
+            || self.people.get(&person).is_some_and(|p| p.name != *name)
+        {
+            return Err(Error::new(
+                ErrorKind::DamagedGallery,
+                "a name and a person's number do not fit each other",
+            ));
+        }
         self.rows.extend_from_slice(q);
         self.rows.resize(self.rows.len() + self.stride - self.dim, 0);
         self.inverse_norms.push(inverse);
         self.persons.push(person);
         self.records.push(record);
+        self.times.push(at_ms);
         let entry = self.people.entry(person).or_insert_with(|| Person {
             id: person,
             name: name.clone(),
@@ -326,6 +362,7 @@ impl Gallery {
         self.rows.truncate(from);
         self.inverse_norms.swap_remove(at);
         self.records.swap_remove(at);
+        self.times.swap_remove(at);
         let person = self.persons.swap_remove(at);
         if let Some(entry) = self.people.get_mut(&person) {
             entry.templates -= 1;
