@@ -103,7 +103,7 @@ impl Attention<'_> {
         let shape = h > 0
             && h <= 4096
             && (1..=MAX_SIDE).contains(&self.side)
-            && self.head_dim % 8 == 0
+            && self.head_dim.is_multiple_of(8)
             && (8..=MAX_HEAD_DIM).contains(&self.head_dim);
         let table = h * BUCKETS;
         let bias = match self.bias {
@@ -300,7 +300,7 @@ unsafe fn head_int8<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
             + carved_bytes::<f32>(MAX_ROWS * tp)
             + carved_bytes::<u8>(I::tile_bytes(kd))
             + carved_bytes::<u8>(I::tile_bytes(kt))
-            + carved_bytes::<i8>(tp),
+            + carved_bytes::<i8>(tp.max(dp)),
     );
     // SAFETY: the CPU has the level.
     let kv = unsafe { keys_values::<I>(job, head, &mut carve) };
@@ -308,7 +308,7 @@ unsafe fn head_int8<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
     let scores = carve.take::<f32>(MAX_ROWS * tp);
     let q_tile = carve.take::<u8>(I::tile_bytes(kd));
     let p_tile = carve.take::<u8>(I::tile_bytes(kt));
-    let q8 = carve.take::<i8>(tp);
+    let q8 = carve.take::<i8>(tp.max(dp));
 
     let mut sums = Tile::ZERO;
     for first in (0..tokens).step_by(I::ROWS) {
@@ -343,7 +343,7 @@ unsafe fn head_int8<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
         }
         let mut inverse = [0.0f32; MAX_ROWS];
         for r in 0..rows {
-            let total = softmax_7bit(&scores[r * tp..(r + 1) * tp], max[r], q8);
+            let total = softmax_7bit(&scores[r * tp..(r + 1) * tp], max[r], &mut q8[..tp]);
             inverse[r] = if kv.finite { 1.0 / total as f32 } else { f32::NAN };
             // SAFETY: `p_tile` has a tile of `kt` values per row.
             unsafe { I::put_row(p_tile.as_mut_ptr(), r, &q8[..kt]) };

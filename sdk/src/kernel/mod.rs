@@ -36,6 +36,8 @@
 
 // The one module that may use `unsafe`: SIMD intrinsics and the pool's borrows. Every block says why it is sound.
 #![allow(unsafe_code)]
+// Loops over lanes, rows and channels index several arrays of fixed length at once: that is what compiles to SIMD.
+#![allow(clippy::needless_range_loop)]
 
 mod attention;
 mod attention_f32;
@@ -144,7 +146,7 @@ impl Kernels {
     /// `InvalidArgument` when lengths do not fit.
     pub fn layer_norm(&self, x: &[f32], norm: &Norm<'_>, out: &mut [f32]) -> Result<()> {
         let k = norm.gamma.len();
-        let ok = k > 0 && norm.beta.len() == k && x.len() % k == 0 && out.len() == x.len();
+        let ok = k > 0 && norm.beta.len() == k && x.len().is_multiple_of(k) && out.len() == x.len();
         check(ok, "a LayerNorm's lengths do not fit")?;
         for (x, out) in x.chunks_exact(k).zip(out.chunks_exact_mut(k)) {
             // SAFETY: this value proves the level.

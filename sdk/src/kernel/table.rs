@@ -8,12 +8,15 @@ use super::numeric;
 use super::scalar::Scalar;
 use super::Kernels;
 
+/// `(x, gamma, beta, eps, y)`.
+type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
+
 /// The functions of one level. Calling one is sound when the CPU has the level.
 pub(super) struct Fns {
     pub(super) linear: LinearFns,
     pub(super) head: HeadFn,
     pub(super) quantise: unsafe fn(&[f32], &mut [i8]) -> f32,
-    pub(super) layer_norm: unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]),
+    pub(super) layer_norm: LayerNormFn,
     pub(super) dot_rows: unsafe fn(&[i8], &[i8], &mut [i32]),
 }
 
