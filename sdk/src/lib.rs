@@ -24,6 +24,7 @@ pub mod gallery;
 pub mod geometry;
 pub mod kernel;
 pub mod pack;
+pub mod pipeline;
 pub mod quality;
 pub mod sample;
 pub mod template;

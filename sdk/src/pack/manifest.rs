@@ -184,7 +184,7 @@ impl RecogniserManifest {
         let stride = self.stem.stride();
         if !range(self.input_size, 512)
             || !range(stride, 128)
-            || self.input_size % stride != 0
+            || !self.input_size.is_multiple_of(stride)
             || self.grid() > 32
         {
             return bad("input size and stem do not fit each other");
@@ -198,7 +198,7 @@ impl RecogniserManifest {
         if !range(self.embed_dim, 4096) || !range(self.depth, 128) || !range(self.num_heads, 64) {
             return bad("a network dimension is out of range");
         }
-        if self.embed_dim % self.num_heads != 0 || (self.embed_dim / self.num_heads) % 8 != 0 {
+        if !self.embed_dim.is_multiple_of(8 * self.num_heads) {
             return bad("heads must divide the token width into multiples of 8");
         }
         if !range(self.mlp_dim, 16384)
