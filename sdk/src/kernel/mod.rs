@@ -46,6 +46,12 @@ mod avx2;
 mod isa;
 mod level;
 mod linear;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dotprod;
+#[cfg(target_arch = "aarch64")]
+mod neon_i8mm;
 mod numeric;
 mod pool;
 mod scalar;

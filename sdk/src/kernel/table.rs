@@ -95,6 +95,12 @@ macro_rules! kernels {
 /// The levels of this architecture, from the portable one to the best.
 pub(super) static LEVELS: &[Kernels] = &[
     kernels!(CpuLevel::Scalar, Scalar),
+    #[cfg(target_arch = "aarch64")]
+    kernels!(CpuLevel::Neon, super::neon::Neon, "neon"),
+    #[cfg(target_arch = "aarch64")]
+    kernels!(CpuLevel::DotProd, super::neon_dotprod::DotProd, "neon,dotprod"),
+    #[cfg(target_arch = "aarch64")]
+    kernels!(CpuLevel::I8mm, super::neon_i8mm::I8mm, "neon,dotprod,i8mm"),
     #[cfg(target_arch = "x86_64")]
     kernels!(CpuLevel::Avx2, super::avx2::Avx2, "avx2,fma"),
 ];

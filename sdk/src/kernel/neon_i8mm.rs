@@ -1,0 +1,151 @@
+//! The `i8mm` level: SMMLA, a 2 x 8 by 8 x 2 product per instruction, for Cortex-A510, A710, Neoverse V1 and later.
+//!
+//! Layers of one row and dot products have nothing to pair up and use SDOT.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+
+use super::isa::{Isa, Tile};
+use super::neon_dotprod::DotProd;
+use super::weights::{GROUP, PANEL};
+
+/// AArch64 with FEAT_I8MM and FEAT_DotProd.
+pub(super) struct I8mm;
+
+/// Rows per tile: 3 pairs of rows x 8 pairs of channels in 24 registers.
+const ROWS: usize = 6;
+/// Values of `k` per SMMLA.
+const STEP: usize = 8;
+
+/// `acc += a * w`: two rows by two channels over eight values of `k`.
+macro_rules! smmla {
+    ($acc:expr, $a:expr, $w:expr) => {
+        asm!(
+            "smmla {0:v}.4s, {1:v}.16b, {2:v}.16b",
+            inout(vreg) $acc, in(vreg) $a, in(vreg) $w,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+}
+
+// SAFETY: each function stays within the documented sizes and needs no more than NEON, SDOT and SMMLA.
+unsafe impl Isa for I8mm {
+    const ROWS: usize = ROWS;
+    const DIRECT_ROWS: usize = 1;
+
+    /// `[kp / 8][3][2][8]`: eight values of two rows are one register.
+    fn tile_bytes(kp: usize) -> usize {
+        ROWS * kp
+    }
+
+    /// `[kp / 8][8][2][8]`: eight values of two channels are one register.
+    fn prepared_bytes(kp: usize) -> usize {
+        PANEL * kp
+    }
+
+    #[inline(always)]
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
+        for (s, eight) in q.chunks_exact(STEP).enumerate() {
+            let eight: [i8; STEP] = eight.try_into().expect("STEP values");
+            // SAFETY: step `s` of row `r` lies within the tile.
+            unsafe { tile.cast::<[i8; STEP]>().add(s * ROWS + r).write(eight) }
+        }
+    }
+
+    #[target_feature(enable = "neon,dotprod,i8mm")]
+    unsafe fn prepare(panel: *const i8, kp: usize, out: *mut u8) {
+        for s in 0..kp / STEP {
+            // SAFETY: step `s` is 128 bytes of the panel and of `out`.
+            unsafe {
+                let from = panel.add(s * PANEL * STEP);
+                let to = out.add(s * PANEL * STEP).cast::<i32>();
+                for v in 0..4 {
+                    let low = vreinterpretq_s32_s8(vld1q_s8(from.add(v * 16)));
+                    let high = vreinterpretq_s32_s8(vld1q_s8(from.add(PANEL * GROUP + v * 16)));
+                    vst1q_s32(to.add(v * 8), vzip1q_s32(low, high));
+                    vst1q_s32(to.add(v * 8 + 4), vzip2q_s32(low, high));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+        // SAFETY: the caller's promise; the partner of an odd last row only fills sums that nobody reads.
+        unsafe {
+            match rows {
+                5 | 6 => tile::<3>(a, panel, kp, sums),
+                3 | 4 => tile::<2>(a, panel, kp, sums),
+                _ => tile::<1>(a, panel, kp, sums),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn direct(q: *const i8, panel: *const i8, kp: usize, sums: &mut [i32; PANEL]) {
+        // SAFETY: the same promise, and this level has SDOT.
+        unsafe { DotProd::direct(q, panel, kp, sums) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {
+        // SAFETY: the same promise, and this level has SDOT.
+        unsafe { DotProd::dot(a, b, len) }
+    }
+}
+
+/// # Safety
+/// As [`Isa::tile`] for `M` pairs of rows.
+#[target_feature(enable = "neon,dotprod,i8mm")]
+unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
+    // SAFETY: step `s` of the tile and of the panel exist for `s < kp / 8`.
+    unsafe {
+        let mut acc = [[vdupq_n_s32(0); 8]; M];
+        let (mut a, mut w) = (a.cast::<i8>(), panel.cast::<i8>());
+        macro_rules! pair {
+            ($v:literal, $at:expr, $x0:expr, $x1:expr, $x2:expr) => {
+                let y = vld1q_s8(w.add($at + $v * 16));
+                smmla!(acc[0][$v], $x0, y);
+                if M > 1 {
+                    smmla!(acc[1][$v], $x1, y);
+                }
+                if M > 2 {
+                    smmla!(acc[2][$v], $x2, y);
+                }
+            };
+        }
+        macro_rules! step {
+            ($s:literal) => {
+                let x0 = vld1q_s8(a.add($s * ROWS * STEP));
+                let x1 = vld1q_s8(a.add($s * ROWS * STEP + 16));
+                let x2 = vld1q_s8(a.add($s * ROWS * STEP + 32));
+                pair!(0, $s * PANEL * STEP, x0, x1, x2);
+                pair!(1, $s * PANEL * STEP, x0, x1, x2);
+                pair!(2, $s * PANEL * STEP, x0, x1, x2);
+                pair!(3, $s * PANEL * STEP, x0, x1, x2);
+                pair!(4, $s * PANEL * STEP, x0, x1, x2);
+                pair!(5, $s * PANEL * STEP, x0, x1, x2);
+                pair!(6, $s * PANEL * STEP, x0, x1, x2);
+                pair!(7, $s * PANEL * STEP, x0, x1, x2);
+            };
+        }
+        for _ in 0..kp / (2 * STEP) {
+            step!(0);
+            step!(1);
+            a = a.add(2 * ROWS * STEP);
+            w = w.add(2 * PANEL * STEP);
+        }
+        if kp % (2 * STEP) != 0 {
+            step!(0);
+        }
+        let out = sums.0.as_mut_ptr().cast::<i64>();
+        for (m, acc) in acc.iter().enumerate() {
+            // A register holds row 0 of two channels, then row 1.
+            for (v, two) in acc.chunks_exact(2).enumerate() {
+                let (x, y) = (vreinterpretq_s64_s32(two[0]), vreinterpretq_s64_s32(two[1]));
+                vst1q_s64(out.add(m * PANEL + v * 2), vtrn1q_s64(x, y));
+                vst1q_s64(out.add(m * PANEL + PANEL / 2 + v * 2), vtrn2q_s64(x, y));
+            }
+        }
+    }
+}
