@@ -1,8 +1,8 @@
 """Pictures and labels: reading, the held-out split, and seeded training canvases.
 
-Coordinates. Labels count pixel centres as integers (the first pixel's centre is 0). Inside this file points are
-continuous (first pixel's centre 0.5), as Pillow's affine transform has them; `Face.points` leave it as integers again.
-Boxes are edges and need no shift.
+Coordinates are continuous everywhere: the first pixel's centre is (0.5, 0.5), a flip takes x to width - x. The hand
+labels are of that kind: a network trained with flips takes no side, and one that counted pixel centres as integers came out
+0.6 px left of them. The detector's points are shifted onto the hand labels by their mean difference.
 """
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ TEMPLATE = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.
 BOX_SIZE = np.array([82.0, 111.5])
 BOX_OFFSET = np.array([0.0, -8.0])
 MASK_SHAPE = np.array([[18, 66], [36, 62], [56, 57], [76, 62], [94, 66], [90, 96], [76, 116], [56, 124], [36, 116], [22, 96]])
+DETECTOR_TRUST = 0.2                        # weight of a detector's points beside a hand label's 1
 KEYS = ["le", "re", "n", "lm", "rm"]
 
 
@@ -83,7 +84,7 @@ def load_scenes(root: Path) -> list[Picture]:
         faces = []
         for f in s["faces"]:
             x, y, w, h = f["box"]
-            faces.append(Face(np.array(f["points"], float), np.array([x, y, x + w, y + h], float), 0.3, f["score"] < 0.6))
+            faces.append(Face(np.array(f["points"], float), np.array([x, y, x + w, y + h], float), DETECTOR_TRUST, f["score"] < 0.6))
         image = Image.open(io.BytesIO(files[s["id"]])).convert("RGB")
         # The detector's doubt marks the hard ones: profiles, faces cut by the border, small faces behind the main one.
         hard = sum(0.6 <= f["score"] < 0.87 for f in s["faces"])
@@ -248,11 +249,11 @@ class Canvases:
     def _crop(self, rng: np.random.Generator) -> tuple[Image.Image, Face]:
         if len(self.hand) and (rng.random() < 0.55 or not len(self.other)):
             i = int(rng.choice(self.hand))
-            face = Face(self.crops.manual[i] + 0.5, np.zeros(4), 1.0)
+            face = Face(self.crops.manual[i].copy(), np.zeros(4), 1.0)
             face.box = box_from_points(self.crops.detector[i])
         else:
             i = int(rng.choice(self.other))
-            face = Face(self._debias(self.crops.detector[i]) + 0.5, np.zeros(4), 0.3)
+            face = Face(self._debias(self.crops.detector[i]), np.zeros(4), DETECTOR_TRUST)
             face.box = box_from_points(self.crops.detector[i])
         return Image.fromarray(self.crops.pixels[i]), face
 
@@ -322,7 +323,7 @@ class Canvases:
             img = Image.composite(img, nothing(rng, w, h), full)
         faces = []
         for f in s.faces:
-            f = Face(self._debias(f.points) + 0.5, f.box, f.weight, f.ignore)
+            f = Face(self._debias(f.points), f.box, f.weight, f.ignore)
             faces.append(move_face(f, m, flip, False))
         return img, faces
 
@@ -423,7 +424,7 @@ class Canvases:
                 continue
             f.ignore |= seen < 0.5 or size_of(f.box) < 16
             f.box = f.box + [x, y, x, y]
-            f.points = f.points + [x - 0.5, y - 0.5]
+            f.points = f.points + [x, y]
             faces.append(f)
         canvas.paste(img, (x, y))
 

@@ -64,8 +64,8 @@ def export(net: LandmarkNet, out: Path, seed: int, facts: dict, figures: dict) -
                    "channels": "score_logit, dx, dy, log_w, log_h, 5 * (px, py)"},
         "decode": "centre = (col + 0.5 + dx, row + 0.5 + dy) * stride; size = exp(log_w, log_h) * stride; "
                   "point = (col + 0.5 + px * point_scale, row + 0.5 + py * point_scale) * stride; score = sigmoid(score_logit)",
-        "points": "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture; x = 0 is the "
-                  "centre of the first pixel, so in a picture shrunk by s: x_frame = (x + 0.5) * s - 0.5",
+        "points": "left eye, right eye, nose, left mouth corner, right mouth corner, as seen in the picture; x = 0.5 is the "
+                  "centre of the first pixel, so in a picture shrunk by s: x_frame = x * s",
         "strides": list(STRIDES), "point_scale": POINT_SCALE, "nms_iou": NMS_IOU,
         "score_threshold": round(scenes.get("threshold", 0.4), 4),
         "parameters": count_parameters(net), "mmac_320x240": round(count_macs(net) / 1e6, 2),

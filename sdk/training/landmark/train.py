@@ -106,7 +106,7 @@ def losses(pred: Tensor, batch: dict[str, Tensor], centres: Tensor, strides: Ten
         size = (batch["box"][:, 2:] - batch["box"][:, :2]).prod(1).sqrt()
         dist = ((points - batch["points"]).square().sum(-1) + 1e-4).sqrt().mean(1) / (0.4 * size)
         box_loss = (1 - g).mean()
-        w = batch["weight"]
+        w = batch["weight"] * (size / 64).clamp(0.3, 1)     # few pixels say little about where a point is
         point_loss = (dist * w).sum() / w.sum()
         soft = dist.detach() * (0.4 * size) / (0.4 * size + 3)      # three pixels more lenient: small faces are faces too
         target[k] = (0.3 + 0.7 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-soft / 0.25)).to(target.dtype)
@@ -238,7 +238,7 @@ def main(argv: list[str] | None = None) -> None:
         for g in opt.param_groups:
             g["lr"] = rate(prog, step, a.lr)
         part = losses(net(to_input(batch["pixels"])), batch, centres, strides)
-        loss = part["score"] + part["box"] + 3 * part["points"]
+        loss = part["score"] + part["box"] + 4 * part["points"]
         opt.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
