@@ -1,1 +1,22 @@
-//! skeleton
+//! From checkpoints to Keyface packs: import, quantise, verify, export, calibrate, sign.
+//!
+//! A workstation tool, never shipped to a device. The binary `keyface-convert` is a thin command line over these
+//! modules:
+//!
+//! | module | what |
+//! |---|---|
+//! | [`checkpoint`] | named tensors of a `.safetensors`, `.pt` or `.pth` file, read one at a time |
+//! | [`config`] | what a checkpoint's tensors cannot say: heads, kind of key-point tables |
+//! | [`network`] | the architecture behind the tensors; names what is missing, extra or misshapen |
+//! | [`canonical`] | tensors as the engine wants them: batch norms folded, rows in order |
+//! | [`assemble`] | canonical tensors to a pack with its model id and golden vectors |
+//! | [`npz`] | NumPy archives, for stored inputs and outputs |
+//!
+//! Errors are [`anyhow::Error`]: a person reads them.
+
+pub mod assemble;
+pub mod canonical;
+pub mod checkpoint;
+pub mod config;
+pub mod network;
+pub mod npz;

@@ -1,12 +1,14 @@
 //! Writes packs. Used by the converter and by tests; devices only read.
 
 use super::parse::{
-    content_digest, ALIGN, ENTRY, FLAG_MAY_IGNORE, FLAG_SIGNED, HEADER, MAGIC, SIGNATURE, VERSION,
+    ALIGN, ENTRY, FLAG_MAY_IGNORE, FLAG_SIGNED, HEADER, MAGIC, SIGNATURE, VERSION,
 };
 use super::{DType, Manifest, SectionKind};
 use crate::error::{Error, ErrorKind, Result};
 use ed25519_dalek::{Signer, SigningKey};
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 struct Item<'a> {
     name: String,
@@ -110,47 +112,83 @@ impl<'a> PackWriter<'a> {
         Ok(())
     }
 
-    /// The finished pack, signed when a 32-byte ed25519 secret key is given.
+    /// The finished pack in memory, signed when a 32-byte ed25519 secret key is given.
     #[must_use]
     pub fn finish(self, secret_key: Option<&[u8; 32]>) -> Vec<u8> {
-        let mut out = vec![0u8; HEADER + self.items.len() * ENTRY];
-        let body: usize = self.items.iter().map(|i| i.bytes.len() + ALIGN).sum();
-        out.reserve_exact(body + SIGNATURE);
-        for (i, item) in self.items.iter().enumerate() {
-            out.resize(out.len().next_multiple_of(ALIGN), 0);
-            let offset = out.len() as u64;
-            out.extend_from_slice(&item.bytes);
-            let entry = &mut out[HEADER + i * ENTRY..][..ENTRY];
+        let mut out = Vec::new();
+        self.write(&mut out, secret_key).expect("a vector takes all bytes");
+        out
+    }
+
+    /// Writes the finished pack to `out`, signed when a 32-byte ed25519 secret key is given.
+    ///
+    /// The sections are hashed first and written then: nothing but the table is copied.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(self, out: &mut impl Write, secret_key: Option<&[u8; 32]>) -> io::Result<()> {
+        let (table, content_end) = self.table();
+        let signed = secret_key.is_some();
+        let file_len = content_end + if signed { SIGNATURE } else { 0 };
+        let mut header = [0u8; HEADER];
+        put(&mut header, 0, MAGIC);
+        put(&mut header, 8, &VERSION.to_le_bytes());
+        put(&mut header, 12, &(self.items.len() as u32).to_le_bytes());
+        put(&mut header, 16, &(file_len as u64).to_le_bytes());
+        put(&mut header, 24, &(if signed { FLAG_SIGNED } else { 0 }).to_le_bytes());
+        let mut hash = Sha256::new();
+        hash.update(&header[..32]);
+        self.body(&table, |bytes| {
+            hash.update(bytes);
+            Ok(())
+        })?;
+        put(&mut header, 32, &hash.finalize());
+        out.write_all(&header)?;
+        self.body(&table, |bytes| out.write_all(bytes))?;
+        if let Some(secret) = secret_key {
+            let key = SigningKey::from_bytes(secret);
+            let mut block = [0u8; SIGNATURE];
+            put(&mut block, 0, key.verifying_key().as_bytes());
+            put(&mut block, 32, &key.sign(&header).to_bytes());
+            out.write_all(&block)?;
+        }
+        Ok(())
+    }
+
+    /// The section table and where the last section ends.
+    fn table(&self) -> (Vec<u8>, usize) {
+        let mut table = vec![0u8; self.items.len() * ENTRY];
+        let mut end = HEADER + table.len();
+        for (item, entry) in self.items.iter().zip(table.chunks_exact_mut(ENTRY)) {
+            let offset = end.next_multiple_of(ALIGN);
             entry[..item.name.len()].copy_from_slice(item.name.as_bytes());
             let may_ignore =
                 if matches!(item.kind, SectionKind::Unknown(_)) { FLAG_MAY_IGNORE } else { 0 };
             put(entry, 64, &item.kind.code().to_le_bytes());
             put(entry, 68, &may_ignore.to_le_bytes());
-            put(entry, 72, &offset.to_le_bytes());
+            put(entry, 72, &(offset as u64).to_le_bytes());
             put(entry, 80, &(item.bytes.len() as u64).to_le_bytes());
             put(entry, 88, &item.dtype.code().to_le_bytes());
             put(entry, 92, &(item.dims.len() as u32).to_le_bytes());
             for (d, dim) in item.dims.iter().enumerate() {
                 put(entry, 96 + 4 * d, &(*dim as u32).to_le_bytes());
             }
+            end = offset + item.bytes.len();
         }
-        let content_end = out.len();
-        let file_len = content_end + if secret_key.is_some() { SIGNATURE } else { 0 };
-        put(&mut out, 0, MAGIC);
-        put(&mut out, 8, &VERSION.to_le_bytes());
-        put(&mut out, 12, &(self.items.len() as u32).to_le_bytes());
-        put(&mut out, 16, &(file_len as u64).to_le_bytes());
-        put(&mut out, 24, &(if secret_key.is_some() { FLAG_SIGNED } else { 0 }).to_le_bytes());
-        let digest = content_digest(&out, content_end);
-        put(&mut out, 32, &digest);
-        if let Some(secret) = secret_key {
-            let key = SigningKey::from_bytes(secret);
-            let signature = key.sign(&out[..HEADER]);
-            out.extend_from_slice(key.verifying_key().as_bytes());
-            out.extend_from_slice(&signature.to_bytes());
-            out.resize(file_len, 0);
+        (table, end)
+    }
+
+    /// Hands out everything between header and signature, in file order.
+    fn body(&self, table: &[u8], mut to: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        to(table)?;
+        let mut end = HEADER + table.len();
+        for item in &self.items {
+            let gap = end.next_multiple_of(ALIGN) - end;
+            to(&[0; ALIGN][..gap])?;
+            to(&item.bytes)?;
+            end += gap + item.bytes.len();
         }
-        out
+        Ok(())
     }
 }
 
