@@ -116,13 +116,14 @@ pub fn import(
     let mut writer = copy(&pack, &changed, |_| true)?;
     for (i, vector) in vectors.iter().enumerate() {
         let side = manifest.input_size;
-        writer.tensor(&format!("vectors/{i}/image"), DType::U8, &[3, side, side], &vector.image[..])?;
-        writer.f32(&format!("vectors/{i}/keypoints"), &[5, 2], vector.keypoints.as_flattened())?;
-        writer.f32(
-            &format!("vectors/{i}/embedding"),
-            &[manifest.output_dim],
-            &vector.embedding,
+        writer.tensor(
+            &format!("vectors/{i}/image"),
+            DType::U8,
+            &[3, side, side],
+            &vector.image[..],
         )?;
+        writer.f32(&format!("vectors/{i}/keypoints"), &[5, 2], vector.keypoints.as_flattened())?;
+        writer.f32(&format!("vectors/{i}/embedding"), &[manifest.output_dim], &vector.embedding)?;
     }
     save(writer, facts.secret_key.as_ref(), out)?;
     Ok(manifest)
@@ -175,9 +176,13 @@ pub fn copy<'a>(
 /// When the file cannot be written.
 pub fn save(writer: PackWriter<'_>, secret_key: Option<&[u8; 32]>, path: &Path) -> Result<()> {
     let part = Scratch::beside(path);
-    let file = File::create(&part.0).with_context(|| format!("cannot write {}", part.0.display()))?;
+    let file =
+        File::create(&part.0).with_context(|| format!("cannot write {}", part.0.display()))?;
     let mut file = BufWriter::new(file);
-    writer.write(&mut file, secret_key).and_then(|()| file.flush()).context("cannot write the pack")?;
+    writer
+        .write(&mut file, secret_key)
+        .and_then(|()| file.flush())
+        .context("cannot write the pack")?;
     std::fs::rename(&part.0, path).with_context(|| format!("cannot write {}", path.display()))
 }
 

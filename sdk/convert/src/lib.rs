@@ -10,6 +10,9 @@
 //! | [`network`] | the architecture behind the tensors; names what is missing, extra or misshapen |
 //! | [`canonical`] | tensors as the engine wants them: batch norms folded, rows in order |
 //! | [`assemble`] | canonical tensors to a pack with its model id and golden vectors |
+//! | [`quantise`] | int8 weights with a scale per channel |
+//! | [`defaults`] | the default pack, from what training exports |
+//! | [`run`] | a network on stored inputs |
 //! | [`npz`] | NumPy archives, for stored inputs and outputs |
 //!
 //! Errors are [`anyhow::Error`]: a person reads them.
@@ -18,5 +21,8 @@ pub mod assemble;
 pub mod canonical;
 pub mod checkpoint;
 pub mod config;
+pub mod defaults;
 pub mod network;
 pub mod npz;
+pub mod quantise;
+pub mod run;

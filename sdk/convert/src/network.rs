@@ -3,9 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use anyhow::{bail, ensure, Context, Result};
-use keyface::pack::{
-    InputConvention, KeypointForm, Precision, RecogniserManifest, Rpe, Stem,
-};
+use keyface::pack::{InputConvention, KeypointForm, Precision, RecogniserManifest, Rpe, Stem};
 use std::collections::BTreeMap;
 
 /// Buckets of a relative-position table: 7 row offsets by 7 column offsets.
@@ -35,7 +33,10 @@ impl Network {
             let shape = checkpoint.shape(name).with_context(|| {
                 format!("tensor {name} is missing: this is no recogniser this tool knows")
             })?;
-            ensure!(shape.len() == rank, "tensor {name} has shape {shape:?}, not {rank} dimensions");
+            ensure!(
+                shape.len() == rank,
+                "tensor {name} has shape {shape:?}, not {rank} dimensions"
+            );
             Ok(shape)
         };
         let position = need("pos_embed", 3)?;
@@ -114,7 +115,9 @@ fn rpe(
             Some(Rpe::Kprpe { form, .. }) => form,
             _ => {
                 let form = guess_form(tables, depth);
-                assumed.push(format!("key-point tables are of the kind {form:?} (no configuration given)"));
+                assumed.push(format!(
+                    "key-point tables are of the kind {form:?} (no configuration given)"
+                ));
                 form
             }
         };
@@ -171,7 +174,9 @@ fn heads(
         (Some(heads), _) | (None, Some(heads)) => heads,
         (None, None) => {
             let heads = (embed_dim / PUBLISHED_HEAD_DIM).max(1);
-            assumed.push(format!("{heads} heads, as in the published networks (the tensors do not say)"));
+            assumed.push(format!(
+                "{heads} heads, as in the published networks (the tensors do not say)"
+            ));
             heads
         }
     };
@@ -189,7 +194,10 @@ fn compare_with_config(m: &RecogniserManifest, config: &Config) -> Result<()> {
     ];
     for (name, stated, found) in stated {
         if let Some(stated) = stated {
-            ensure!(stated == found, "the configuration says {name} {stated}, the tensors say {found}");
+            ensure!(
+                stated == found,
+                "the configuration says {name} {stated}, the tensors say {found}"
+            );
         }
     }
     Ok(())

@@ -26,9 +26,11 @@ impl Quantised {
             let scale = if scale > f32::MIN_POSITIVE { scale } else { 0.0 };
             let inverse = if scale > 0.0 { 1.0 / f64::from(scale) } else { 0.0 };
             scales.push(scale);
-            values.extend(row.iter().map(|w| {
-                (f64::from(*w) * inverse).round_ties_even().clamp(-127.0, 127.0) as i8
-            }));
+            values.extend(
+                row.iter().map(|w| {
+                    (f64::from(*w) * inverse).round_ties_even().clamp(-127.0, 127.0) as i8
+                }),
+            );
         }
         Quantised { values, scales }
     }

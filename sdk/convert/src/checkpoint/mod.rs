@@ -162,13 +162,7 @@ impl Checkpoint {
 }
 
 /// An entry whose bytes lie within a file or archive member of `room` bytes from `base` on.
-fn entry(
-    element: Element,
-    shape: Vec<usize>,
-    base: u64,
-    start: u64,
-    room: u64,
-) -> Result<Entry> {
+fn entry(element: Element, shape: Vec<usize>, base: u64, start: u64, room: u64) -> Result<Entry> {
     ensure!(shape.len() <= 8, "a tensor has more than 8 dimensions");
     let bytes = shape
         .iter()

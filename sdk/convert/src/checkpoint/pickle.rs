@@ -71,7 +71,14 @@ impl Pickle {
 
 /// Reads one pickle, protocols 2 to 5.
 pub(super) fn read(bytes: &[u8]) -> Result<Pickle> {
-    let mut machine = Machine { bytes, at: 0, stack: Vec::new(), marks: Vec::new(), memo: HashMap::new(), containers: Vec::new() };
+    let mut machine = Machine {
+        bytes,
+        at: 0,
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+        containers: Vec::new(),
+    };
     loop {
         let at = machine.at;
         let opcode = machine.u8()?;
@@ -197,7 +204,10 @@ impl Machine<'_> {
             b'b' => {
                 self.pop()?;
                 let object = self.stack.last().context("the stack is empty")?;
-                ensure!(matches!(object, Value::Dict(_)), "state is set on something that has none");
+                ensure!(
+                    matches!(object, Value::Dict(_)),
+                    "state is set on something that has none"
+                );
             }
             other => bail!("opcode 0x{other:02x} does not belong in a state dict"),
         }

@@ -42,7 +42,7 @@ pub(super) fn directory(file: &File) -> Result<BTreeMap<String, Entry>> {
         let member = archive.by_index_raw(i)?;
         if let Some(key) = member.name().strip_prefix(&format!("{root}data/")) {
             if member.compression() == CompressionMethod::Stored {
-                let start = member.data_start().context("a member without data")?;
+                let start = member.data_start();
                 members.insert(key.to_owned(), (start, member.size()));
             }
         }
@@ -51,8 +51,8 @@ pub(super) fn directory(file: &File) -> Result<BTreeMap<String, Entry>> {
     for pair in pickle.items(state_dict(&pickle)?).chunks_exact(2) {
         match pair {
             [Value::Text(name), Value::Tensor(handle)] => {
-                let found = locate(&pickle, *handle, &members)
-                    .with_context(|| format!("tensor {name}"))?;
+                let found =
+                    locate(&pickle, *handle, &members).with_context(|| format!("tensor {name}"))?;
                 let twice = entries.insert(name.to_string(), found).is_some();
                 ensure!(!twice, "tensor {name} occurs twice");
             }
@@ -88,9 +88,8 @@ fn locate(pickle: &Pickle, tensor: usize, members: &HashMap<String, (u64, u64)>)
     let Container::Storage { element, key, count } = &pickle.containers[*storage] else {
         bail!("a tensor over something that is no storage");
     };
-    let &(base, len) = members
-        .get(&**key)
-        .with_context(|| format!("storage {key} is missing or compressed"))?;
+    let &(base, len) =
+        members.get(&**key).with_context(|| format!("storage {key} is missing or compressed"))?;
     let width = element.bytes() as u64;
     ensure!(count.checked_mul(width) == Some(len), "storage {key} has another length than stated");
     let mut expected = 1u64;
