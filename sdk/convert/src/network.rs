@@ -142,7 +142,7 @@ fn guess_form(tables: usize, depth: usize) -> KeypointForm {
         KeypointForm::RelKeypoint
     } else if tables == depth {
         KeypointForm::RelKeypointUnshared
-    } else if tables % depth == 0 {
+    } else if tables.is_multiple_of(depth) {
         KeypointForm::RelKeypointSplitheadUnshared
     } else {
         KeypointForm::RelKeypointSplithead
@@ -180,7 +180,10 @@ fn heads(
             heads
         }
     };
-    ensure!(heads > 0 && embed_dim % heads == 0, "{heads} heads do not divide width {embed_dim}");
+    ensure!(
+        heads > 0 && embed_dim.is_multiple_of(heads),
+        "{heads} heads do not divide width {embed_dim}"
+    );
     Ok(heads)
 }
 
