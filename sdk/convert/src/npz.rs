@@ -184,10 +184,9 @@ fn write_npy(to: &mut impl Write, array: &Array) -> Result<()> {
         Values::U8(v) => ("|u1", v.clone()),
         Values::F32(v) => ("<f4", v.iter().flat_map(|x| x.to_le_bytes()).collect()),
     };
-    let mut shape: String = array.shape.iter().map(|d| format!("{d}, ")).collect();
-    if array.shape.len() != 1 {
-        shape.truncate(shape.trim_end_matches(", ").len());
-    }
+    let dims: Vec<String> = array.shape.iter().map(usize::to_string).collect();
+    let comma = if dims.len() == 1 { "," } else { "" };
+    let shape = dims.join(", ") + comma;
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
     while (10 + header.len() + 1) % 64 != 0 {
