@@ -10,7 +10,7 @@
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
 //! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
 //! | 5 | [`gallery`] | enrolled templates and search |
-//! | 6 | [`pipeline`] | frame to observation |
+//! | 6 | [`pipeline`], [`decide`] | frame to observation, observations to a decision |
 //!
 //! "No face", "poor quality" and "no match" are values, not errors.
 
