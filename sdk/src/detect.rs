@@ -69,15 +69,28 @@ impl Detector {
         Ok(Detector { model, manifest, long_side, threshold, input: Vec::new(), candidates })
     }
 
+    /// How an upright picture of this size is laid into the network's input.
+    fn fit(&self, picture: (usize, usize)) -> Result<Fit> {
+        let stride = self.manifest.strides.iter().copied().max().unwrap_or(32);
+        Fit::long_side(picture, self.long_side.min(picture.0.max(picture.1)), stride)
+    }
+
+    /// Multiply-adds of the network for an upright picture of this size. For reports: it analyses the graph anew.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`].
+    pub fn macs(&self, picture: (usize, usize)) -> Result<u64> {
+        let (width, height) = self.fit(picture)?.network_size();
+        self.model.macs(&[1, 3, height, width])
+    }
+
     /// All faces of `frame`, best first. Allocates only when the frame's size changes (and inside tract).
     ///
     /// # Errors
     /// `Internal` if the engine fails or the network's output has an unexpected shape.
     pub fn detect(&mut self, frame: &Frame<'_>, found: &mut Detections) -> Result<()> {
         found.clear();
-        let stride = self.manifest.strides.iter().copied().max().unwrap_or(32);
-        let picture = frame.upright_size();
-        let fit = Fit::long_side(picture, self.long_side.min(picture.0.max(picture.1)), stride)?;
+        let fit = self.fit(frame.upright_size())?;
         let (width, height) = fit.network_size();
         self.input.resize(3 * width * height, 0.0);
         downscale_into(frame, &fit, &mut self.input)?;

@@ -3,6 +3,7 @@
 use super::engine_error;
 use crate::error::{Error, ErrorKind, Result};
 use std::io::Cursor;
+use tract_core::ops::Cost;
 use tract_onnx::prelude::*;
 
 /// How many input shapes keep a prepared plan.
@@ -54,6 +55,31 @@ impl OnnxModel {
         }
         self.plans.push((shape.to_vec(), plan.clone()));
         Ok(plan)
+    }
+
+    /// Multiply-adds of one run on an input of this shape, as tract counts them. Analyses the graph anew: not for every frame.
+    ///
+    /// # Errors
+    /// As [`OnnxModel::prepare`].
+    pub fn macs(&self, shape: &[usize]) -> Result<u64> {
+        let count = || -> TractResult<u64> {
+            let fact = f32::fact(shape).into();
+            let model =
+                self.graph.clone().with_input_fact(0, fact)?.into_typed()?.into_decluttered()?;
+            let mut sum = 0;
+            for node in model.nodes() {
+                for (cost, n) in node.op.cost(&model.node_input_facts(node.id)?)? {
+                    if matches!(cost, Cost::FMA(_)) {
+                        sum += n.to_i64()? as u64;
+                    }
+                }
+            }
+            Ok(sum)
+        };
+        count().map_err(|e| {
+            log::error!("ONNX model for input {shape:?}: {e:#}");
+            Error::new(ErrorKind::UnsupportedPack, "the ONNX model does not take this input")
+        })
     }
 
     /// Runs the model on one input and hands each output's shape and values to `read`.

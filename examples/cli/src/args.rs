@@ -1,0 +1,366 @@
+//! The command line.
+
+use crate::report::EXIT_CODES;
+use clap::{Args, Parser, Subcommand};
+use keyface::geometry::{Point, Points5};
+use std::path::PathBuf;
+
+/// Embedded face recognition: find, compare, enrol and identify faces; measure accuracy and speed.
+#[derive(Debug, Parser)]
+#[command(name = "keyface", version, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print JSON, one object a line (the forms are in examples/cli/README.md)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Log more of what the SDK does
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One command each.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Walk through the whole job on photographs that ship with the tool
+    Demo(DemoArgs),
+    /// Find faces and their five key points in pictures
+    Detect(DetectArgs),
+    /// Compute the embedding of the face in a picture
+    Embed(EmbedArgs),
+    /// Tell whether two pictures show the same person
+    Compare(CompareArgs),
+    /// Add a person to a gallery from one or more pictures
+    Enroll(EnrollArgs),
+    /// Find out who in a gallery a picture shows
+    Identify(IdentifyArgs),
+    /// List the people in a gallery
+    List(GalleryArgs),
+    /// Remove a person from a gallery
+    Remove(RemoveArgs),
+    /// Measure verification accuracy on a list of pairs
+    Eval(EvalArgs),
+    /// Measure the speed of every step on this machine
+    Bench(BenchArgs),
+    /// Inspect and check model packs
+    Pack(PackArgs),
+}
+
+/// Which model, and how it runs.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Model pack [default: the one built in]
+    #[arg(long, env = "KEYFACE_PACK", value_name = "FILE")]
+    pub pack: Option<PathBuf>,
+    /// Threads of the recogniser
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: u16,
+    /// Pictures are sampled down to this long side before detection, in pixels
+    #[arg(long, default_value_t = 320, value_name = "PX", value_parser = clap::value_parser!(u16).range(64..=1920))]
+    pub long_side: u16,
+    /// Lowest detection score, 0 to 1 [default: the pack's]
+    #[arg(long, value_name = "SCORE", value_parser = unit)]
+    pub min_score: Option<f32>,
+}
+
+/// Where one face is expected.
+#[derive(Debug, Args)]
+pub struct OneFaceArgs {
+    /// Where a picture shows several faces, take the largest instead of refusing it
+    #[arg(long)]
+    pub largest: bool,
+}
+
+/// When two faces count as one person's.
+#[derive(Debug, Args)]
+pub struct ThresholdArgs {
+    /// Lowest score of a match, -1 to 1 [default: the pack's own, or the built-in one]
+    #[arg(long, value_name = "SCORE", value_parser = cosine, allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+}
+
+/// Which gallery.
+#[derive(Debug, Args)]
+pub struct GalleryArgs {
+    /// Gallery file
+    #[arg(short, long, value_name = "FILE")]
+    pub gallery: PathBuf,
+    /// File with the key that opens the gallery, 32 random bytes [default: the gallery's name with .key]
+    #[arg(long, env = "KEYFACE_KEY_FILE", value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// `keyface demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the annotated picture goes
+    #[arg(long, default_value = "keyface-demo.png", value_name = "OUT.png")]
+    pub draw: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface detect`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyface detect team.jpg --draw team-faces.png
+  keyface detect --json *.jpg | jq '.faces | length'
+
+Exits with 0 if a face was found in any picture, 1 if in none, 3 if a picture could not be read
+(the others are still searched).")]
+pub struct DetectArgs {
+    /// Pictures, JPEG or PNG
+    #[arg(required = true, value_name = "IMG")]
+    pub pictures: Vec<PathBuf>,
+    /// Write the picture with boxes and points as PNG; takes exactly one picture
+    #[arg(long, value_name = "OUT.png")]
+    pub draw: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface embed`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyface embed ana.jpg --out ana.npy
+  keyface embed crop112.png --aligned --json
+  keyface embed crop112.png --aligned --keypoints '38.3,51.7;73.5,51.5;56.0,71.7;41.5,92.4;70.7,92.2'")]
+pub struct EmbedArgs {
+    /// Picture, JPEG or PNG
+    #[arg(value_name = "IMG")]
+    pub picture: PathBuf,
+    /// The picture is a 112x112 crop that is aligned already
+    #[arg(long)]
+    pub aligned: bool,
+    /// Five points in pixels of the upright picture, in place of the detector's: left eye, right eye, nose, left and right
+    /// mouth corner as seen in the picture
+    #[arg(long, value_name = "X,Y;..", value_parser = points, allow_hyphen_values = true)]
+    pub keypoints: Option<Points5>,
+    /// Write the embedding as a NumPy array of float32
+    #[arg(long, value_name = "F.npy")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface compare`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keyface compare passport.jpg door.jpg && echo same person")]
+pub struct CompareArgs {
+    /// First picture
+    pub a: PathBuf,
+    /// Second picture
+    pub b: PathBuf,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface enroll`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keyface enroll --gallery door.kfgallery 'Ana Ruiz' ana1.jpg ana2.jpg ana3.jpg
+
+The shots are fused into one template, each weighted by its landmark score. Nothing is written if any shot is
+unusable, if the shots do not look like one person, or if somebody else in the gallery looks like this one.")]
+pub struct EnrollArgs {
+    #[command(flatten)]
+    pub gallery: GalleryArgs,
+    /// Name or badge number, up to 64 bytes
+    pub name: String,
+    /// Pictures of this person, one face each
+    #[arg(required = true, value_name = "IMG", num_args = 1..=32)]
+    pub pictures: Vec<PathBuf>,
+    /// Accept poor shots and look-alikes
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface identify`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keyface identify --gallery door.kfgallery visitor.jpg")]
+pub struct IdentifyArgs {
+    #[command(flatten)]
+    pub gallery: GalleryArgs,
+    /// Picture with one face
+    #[arg(value_name = "IMG")]
+    pub picture: PathBuf,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface remove`
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    #[command(flatten)]
+    pub gallery: GalleryArgs,
+    /// Name as enrolled
+    pub name: String,
+}
+
+/// `keyface eval`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyface eval pairs.txt --root aligned.tar --aligned
+  keyface eval frame_pairs.txt --root frames.tar --json
+
+PAIRS has a line 'FIRST SECOND 1' for two pictures of one person, 'FIRST SECOND 0' for two people; names are
+looked up under --root. A pair with a picture that cannot be used (damaged, or no face found) scores -1, that
+is, counts as refused, and is counted in 'failed'. Where a picture shows several faces, the one that is large
+and near the middle is taken.")]
+pub struct EvalArgs {
+    /// List of pairs
+    #[arg(value_name = "PAIRS")]
+    pub pairs: PathBuf,
+    /// Folder or tar archive with the pictures
+    #[arg(long, value_name = "DIR|TAR")]
+    pub root: PathBuf,
+    /// The pictures are 112x112 crops that are aligned already
+    #[arg(long)]
+    pub aligned: bool,
+    /// With --aligned: let the detector find the key points in the crop, in place of the alignment template's
+    #[arg(long, requires = "aligned")]
+    pub find_points: bool,
+    /// Runs of the list; each is judged by the threshold that suits the others
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub folds: u16,
+    /// Pictures embedded at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface bench`
+#[derive(Debug, Args)]
+#[command(after_help = "KEYFACE_CPU=scalar keyface bench measures a lower CPU level.")]
+pub struct BenchArgs {
+    /// Timed repetitions; the median is reported
+    #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub repeat: u16,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface pack`
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: PackCommand,
+}
+
+/// `keyface pack ..`
+#[derive(Debug, Subcommand)]
+pub enum PackCommand {
+    /// Show what a pack holds, its licence and where its data came from
+    Info {
+        /// Pack file [default: the one built in]
+        #[arg(env = "KEYFACE_PACK")]
+        file: Option<PathBuf>,
+    },
+    /// Check digest, structure and signature, load the networks and run the golden vectors
+    Verify {
+        /// Pack file [default: the one built in]
+        #[arg(env = "KEYFACE_PACK")]
+        file: Option<PathBuf>,
+        /// Accept only packs signed by this ed25519 public key, 64 hex digits
+        #[arg(long, value_name = "HEX", value_parser = public_key)]
+        key: Option<PublicKey>,
+    },
+}
+
+/// An ed25519 public key.
+pub type PublicKey = [u8; 32];
+
+fn unit(text: &str) -> Result<f32, String> {
+    number(text, 0.0, 1.0)
+}
+
+fn cosine(text: &str) -> Result<f32, String> {
+    number(text, -1.0, 1.0)
+}
+
+fn number(text: &str, low: f32, high: f32) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (low..=high).contains(&value) => Ok(value),
+        _ => Err(format!("not a number from {low} to {high}")),
+    }
+}
+
+fn public_key(text: &str) -> Result<PublicKey, String> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let all_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+    bytes
+        .filter(|_| all_hex)
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(|| "not 64 hex digits".to_owned())
+}
+
+fn points(text: &str) -> Result<Points5, String> {
+    let point = |text: &str| {
+        let (x, y) = text.split_once(',')?;
+        let point = Point::new(x.trim().parse().ok()?, y.trim().parse().ok()?);
+        (point.x.abs() <= 1e5 && point.y.abs() <= 1e5).then_some(point)
+    };
+    let all: Option<Vec<Point>> = text.trim_end_matches(';').split(';').map(point).collect();
+    all.and_then(|p| p.try_into().ok())
+        .ok_or_else(|| "expected five points 'X,Y;X,Y;X,Y;X,Y;X,Y'".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn points_are_five_pairs() {
+        let five = points("1,2;3,4; 5,6;7.5,8;-9,10").unwrap();
+        assert_eq!(
+            (five[0], five[3], five[4]),
+            (Point::new(1.0, 2.0), Point::new(7.5, 8.0), Point::new(-9.0, 10.0))
+        );
+        for bad in [
+            "",
+            "1,2",
+            "1,2;3,4;5,6;7,8;9",
+            "1,2;3,4;5,6;7,8;9,nan",
+            "1,2;3,4;5,6;7,8;9,10;11,12",
+            "1,2;3,4;5,6;7,8;9,inf",
+        ] {
+            assert!(points(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_64_hex_digits() {
+        assert_eq!(public_key(&"0f".repeat(32)).unwrap(), [15; 32]);
+        for bad in ["", "0f", &"0g".repeat(32), &"+f".repeat(32), &"0f".repeat(33), "é"] {
+            assert!(public_key(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `keyface compare`: do two pictures show the same person?
+
+use crate::args::CompareArgs;
+use crate::faces::{self, Choice};
+use crate::model;
+use crate::report::{Exit, Failure, Outcome, Output};
+use serde::Serialize;
+
+/// The result.
+#[derive(Serialize)]
+struct Line {
+    score: f32,
+    #[serde(rename = "match")]
+    is_match: bool,
+    threshold: f32,
+}
+
+/// Runs the command.
+pub fn run(args: &CompareArgs, out: Output) -> Outcome {
+    let mut pipeline = model::load(&args.model)?.pipeline()?;
+    let choice = Choice::largest_if(args.one.largest);
+    let a = faces::from_file(&mut pipeline, &args.a, choice)?;
+    let b = faces::from_file(&mut pipeline, &args.b, choice)?;
+    let score =
+        a.template.similarity(&b.template).map_err(|e| Failure::sdk("the two pictures", e))?;
+    let threshold = model::threshold(&args.threshold);
+    let is_match = score >= threshold;
+    let verdict = if is_match { "the same person" } else { "different people" };
+    for (path, face) in [(&args.a, &a), (&args.b, &b)] {
+        if !face.quality.reasons.is_empty() {
+            out.text(format_args!("{}: poor view: {}", path.display(), face.quality.reasons))?;
+        }
+    }
+    out.text(format_args!("{verdict}: score {score:.3}, match from {threshold:.3}"))?;
+    out.object(&Line { score, is_match, threshold })?;
+    Ok(if is_match { Exit::Done } else { Exit::NoMatch })
+}

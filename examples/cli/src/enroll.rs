@@ -1,0 +1,120 @@
+//! `keyface enroll`: several shots of a person become one template in a gallery.
+
+use crate::args::EnrollArgs;
+use crate::faces::{self, Choice};
+use crate::gallery_file;
+use crate::model;
+use crate::progress;
+use crate::report::{Exit, Failure, Outcome, Output};
+use keyface::pipeline::{Face, Pipeline};
+use keyface::quality::QualityLimits;
+use keyface::template::Template;
+use serde::Serialize;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The result.
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    shots: usize,
+    templates: usize,
+}
+
+/// Runs the command.
+pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
+    let name = gallery_file::name(&args.name)?;
+    let threshold = model::threshold(&args.threshold);
+    let mut loaded = model::load(&args.model)?;
+    loaded.options.quality = QualityLimits::ENROLMENT;
+    let mut pipeline = loaded.pipeline()?;
+    let choice = Choice::largest_if(args.one.largest);
+    let bar = progress::bar(args.pictures.len(), "shots");
+    let mut shots = Vec::new();
+    for path in &args.pictures {
+        shots.push(shot(&mut pipeline, path, choice, args.force)?);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if !args.force {
+        check_one_person(args, &shots, threshold)?;
+    }
+    let weighted: Vec<(&Template, f32)> =
+        shots.iter().map(|s| (&s.template, s.quality.landmark_score)).collect();
+    let template = Template::fuse(&weighted)
+        .map_err(|e| Failure::sdk("the shots", e).with_exit(Exit::Input))?;
+
+    let (mut store, new_key) = gallery_file::writer_or_new(&args.gallery)?;
+    let gallery_failed = |e| gallery_file::failed(&args.gallery, e);
+    if !args.force && !store.is_empty() {
+        let hits = store.search::<2>(&template).map_err(gallery_failed)?;
+        let people = store.people();
+        for hit in hits.iter().filter(|hit| hit.score >= threshold) {
+            if let Some(other) = people.iter().find(|p| p.id == hit.person && p.name != name) {
+                return Err(Failure::new(
+                    Exit::Gallery,
+                    format!("{}: {} is enrolled already and looks like this person (--force enrols anyway)", args.gallery.gallery.display(), other.name),
+                ));
+            }
+        }
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let id = store.enrol(&name, &[&template], now).map_err(gallery_failed)?;
+    let templates = store.people().iter().find(|p| p.id == id).map_or(0, |p| p.templates);
+    if let Some(path) = new_key {
+        eprintln!(
+            "keyface: made the key file {}: whoever has it can read the gallery",
+            path.display()
+        );
+    }
+    out.text(format_args!(
+        "{name} enrolled in {} from {} shots",
+        args.gallery.gallery.display(),
+        shots.len()
+    ))?;
+    out.object(&Line { name: name.as_str(), shots: shots.len(), templates })?;
+    Ok(Exit::Done)
+}
+
+/// One shot, good enough for enrolment unless `force`.
+fn shot(
+    pipeline: &mut Pipeline,
+    path: &Path,
+    choice: Choice,
+    force: bool,
+) -> Result<Face, Failure> {
+    let face = faces::from_file(pipeline, path, choice)?;
+    if !force && !face.quality.reasons.is_empty() {
+        return Err(Failure::new(
+            Exit::Input,
+            format!(
+                "{}: not good enough to enrol: {} (--force enrols anyway)",
+                path.display(),
+                face.quality.reasons
+            ),
+        ));
+    }
+    Ok(face)
+}
+
+/// Refuses a set of shots in which one does not match the first.
+fn check_one_person(args: &EnrollArgs, shots: &[Face], threshold: f32) -> Result<(), Failure> {
+    let Some((first, others)) = shots.split_first() else { return Ok(()) };
+    for (other, path) in others.iter().zip(&args.pictures[1..]) {
+        let score = first
+            .template
+            .similarity(&other.template)
+            .map_err(|e| Failure::sdk(path.display(), e))?;
+        if score < threshold {
+            return Err(Failure::new(
+                Exit::Input,
+                format!(
+                    "{}: does not look like the person in {} (--force enrols anyway)",
+                    path.display(),
+                    args.pictures[0].display()
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `keyface identify`: who in a gallery is this?
+
+use crate::args::IdentifyArgs;
+use crate::faces::{self, Choice};
+use crate::gallery_file;
+use crate::model;
+use crate::report::{Exit, Outcome, Output};
+use serde::Serialize;
+
+/// The result: `name` is null for a stranger; `candidates` are the nearest people, best first.
+#[derive(Serialize)]
+struct Line<'a> {
+    file: String,
+    #[serde(rename = "match")]
+    is_match: bool,
+    name: Option<&'a str>,
+    score: Option<f32>,
+    threshold: f32,
+    candidates: Vec<Candidate<'a>>,
+}
+
+#[derive(Serialize)]
+struct Candidate<'a> {
+    name: &'a str,
+    score: f32,
+}
+
+/// Runs the command.
+pub fn run(args: &IdentifyArgs, out: Output) -> Outcome {
+    let reader = gallery_file::reader(&args.gallery)?;
+    let mut pipeline = model::load(&args.model)?.pipeline()?;
+    let face =
+        faces::from_file(&mut pipeline, &args.picture, Choice::largest_if(args.one.largest))?;
+    let hits =
+        reader.search::<5>(&face.template).map_err(|e| gallery_file::failed(&args.gallery, e))?;
+    let people = reader.people();
+    let candidates: Vec<Candidate<'_>> = hits
+        .iter()
+        .filter_map(|hit| {
+            let person = people.iter().find(|p| p.id == hit.person)?;
+            Some(Candidate { name: person.name.as_str(), score: hit.score })
+        })
+        .collect();
+    let threshold = model::threshold(&args.threshold);
+    let best = candidates.first();
+    let name = best.filter(|c| c.score >= threshold).map(|c| c.name);
+    let file = args.picture.display().to_string();
+    if !face.quality.reasons.is_empty() {
+        out.text(format_args!("{file}: poor view: {}", face.quality.reasons))?;
+    }
+    match (name, best) {
+        (Some(name), Some(best)) => {
+            out.text(format_args!(
+                "{file}: {name}, score {:.3}, match from {threshold:.3}",
+                best.score
+            ))?;
+        }
+        (None, Some(best)) => {
+            out.text(format_args!("{file}: nobody in the gallery; the nearest scores {:.3}, match from {threshold:.3}", best.score))?;
+        }
+        _ => out.text(format_args!("{file}: nobody in the gallery; it is empty"))?,
+    }
+    let score = best.map(|c| c.score);
+    out.object(&Line { file, is_match: name.is_some(), name, score, threshold, candidates })?;
+    Ok(if name.is_some() { Exit::Done } else { Exit::NoMatch })
+}

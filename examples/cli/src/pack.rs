@@ -1,0 +1,160 @@
+//! `keyface pack info` and `keyface pack verify`.
+
+use crate::args::{PackArgs, PackCommand};
+use crate::model::open_pack;
+use crate::report::{Exit, Failure, Outcome, Output};
+use keyface::detect::Detector;
+use keyface::engine::Recogniser;
+use keyface::pack::{Manifest, Pack, Trust};
+use serde::Serialize;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Lowest cosine between a golden vector and what this machine computes. The integer kernels are exact, so only a defect falls below.
+const GOLDEN_COSINE: f32 = 0.999;
+
+/// `pack info`.
+#[derive(Serialize)]
+struct Info<'a> {
+    file: &'a str,
+    bytes: usize,
+    digest: String,
+    signer: Option<String>,
+    manifest: &'a Manifest,
+    sections: Vec<SectionJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct SectionJson<'a> {
+    name: &'a str,
+    bytes: usize,
+}
+
+/// `pack verify`.
+#[derive(Serialize)]
+struct Verified<'a> {
+    file: &'a str,
+    ok: bool,
+    digest: String,
+    signer: Option<String>,
+    vectors: usize,
+    cosine: Option<f32>,
+}
+
+/// Runs the command.
+pub fn run(args: &PackArgs, out: Output) -> Outcome {
+    match &args.command {
+        PackCommand::Info { file } => info(file.as_deref(), out),
+        PackCommand::Verify { file, key } => {
+            verify(file.as_deref(), key.map_or(Trust::Anyone, Trust::Key), out)
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn info(path: Option<&Path>, out: Output) -> Outcome {
+    let (pack, file) = open_pack(path, Trust::Anyone)?;
+    let manifest = pack.manifest();
+    out.object(&Info {
+        file: &file,
+        bytes: pack.len(),
+        digest: hex(pack.digest()),
+        signer: pack.signer().map(|k| hex(k)),
+        manifest,
+        sections: pack
+            .sections()
+            .iter()
+            .map(|s| SectionJson { name: &s.name, bytes: s.byte_len() })
+            .collect(),
+    })?;
+    out.text(in_words(&pack, &file))?;
+    Ok(Exit::Done)
+}
+
+fn in_words(pack: &Pack, file: &str) -> String {
+    let m = pack.manifest();
+    let mut rows = vec![
+        ("file", file.to_owned()),
+        ("name", m.name.clone()),
+        (
+            "size",
+            format!("{:.2} MB in {} sections", pack.len() as f64 / 1e6, pack.sections().len()),
+        ),
+        ("digest", hex(pack.digest())),
+        ("signed by", pack.signer().map_or("nobody".to_owned(), |k| hex(k))),
+        ("needs SDK", m.min_sdk.clone()),
+        ("licence", m.licence.clone()),
+        ("data", m.provenance.clone()),
+    ];
+    if let Some(r) = &m.recogniser {
+        rows.push((
+            "recogniser",
+            format!(
+                "{} blocks of {} wide, {} heads, {} tokens, {:?}, {:?}; {} numbers out",
+                r.depth,
+                r.embed_dim,
+                r.num_heads,
+                r.tokens(),
+                r.rpe,
+                r.precision,
+                r.output_dim
+            ),
+        ));
+        rows.push(("model id", r.model_id.clone()));
+    }
+    if let Some(l) = &m.landmark {
+        rows.push((
+            "landmarks",
+            format!("cells of {:?} pixels, score from {}", l.strides, l.score_threshold),
+        ));
+    }
+    rows.push(("self-test", format!("{} golden vectors", m.vectors)));
+    rows.iter().map(|(k, v)| format!("{k:12} {v}")).collect::<Vec<_>>().join("\n")
+}
+
+fn verify(path: Option<&Path>, trust: Trust, out: Output) -> Outcome {
+    let (pack, file) = open_pack(path, trust)?;
+    let cosine = self_test(&pack).map_err(|e| Failure::sdk(&file, e).with_exit(Exit::Pack))?;
+    let ok = cosine.is_none_or(|c| c >= GOLDEN_COSINE);
+    let verified = Verified {
+        file: &file,
+        ok,
+        digest: hex(pack.digest()),
+        signer: pack.signer().map(|k| hex(k)),
+        vectors: pack.manifest().vectors,
+        cosine,
+    };
+    out.object(&verified)?;
+    if !ok {
+        return Err(Failure::new(
+            Exit::Pack,
+            format!(
+                "{file}: the golden vectors come out differently on this machine: cosine {:.4}",
+                cosine.unwrap_or(0.0)
+            ),
+        ));
+    }
+    let vectors = match cosine {
+        Some(c) => format!("{} golden vectors reproduced, lowest cosine {c:.6}", verified.vectors),
+        None => "no golden vectors to try".to_owned(),
+    };
+    let signed =
+        verified.signer.as_deref().map_or("not signed".to_owned(), |k| format!("signed by {k}"));
+    out.text(format_args!("{file}: sound; {signed}; {vectors}"))?;
+    Ok(Exit::Done)
+}
+
+/// Loads both networks and runs the golden vectors; the lowest cosine, where there are any.
+fn self_test(pack: &Arc<Pack>) -> keyface::Result<Option<f32>> {
+    if pack.manifest().landmark.is_some() {
+        Detector::new(pack, 320, None)?;
+    }
+    if pack.manifest().recogniser.is_none() {
+        return Ok(None);
+    }
+    let cosine = Recogniser::new(pack)?.self_test()?;
+    Ok((pack.manifest().vectors > 0).then_some(cosine))
+}

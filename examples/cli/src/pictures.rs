@@ -1,0 +1,146 @@
+//! Picture files: JPEG and PNG into a borrowed frame, with every limit checked before pixels are decoded.
+
+use crate::jpeg;
+use crate::report::{Exit, Failure};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
+use keyface::frame::{Frame, Rotation, MAX_SIDE};
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+/// The largest picture file in bytes.
+const MAX_FILE: u64 = 128 << 20;
+
+/// The most pixels of a picture: beyond every phone of today, and 192 MB as RGB.
+const MAX_PIXELS: u64 = 64_000_000;
+
+/// A decoded picture: 8-bit RGB as stored in the file, and how to make it upright.
+pub struct Picture {
+    rgb: Vec<u8>,
+    width: usize,
+    height: usize,
+    rotation: Rotation,
+    mirrored: bool,
+}
+
+impl Picture {
+    /// Reads and decodes a file.
+    ///
+    /// Fails with [`Exit::Input`] and the cause where it is missing, no JPEG or PNG, cut short, damaged, empty or too large.
+    pub fn open(path: &Path) -> Result<Picture, Failure> {
+        let name = path.display();
+        let unreadable = |e: std::io::Error| Failure::new(Exit::Input, format!("{name}: {e}"));
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        Picture::decode(&bytes)
+            .map_err(|cause| Failure::new(Exit::Input, format!("{name}: {cause}")))
+    }
+
+    /// Decodes a file held in memory; the error is the cause in words.
+    pub fn decode(bytes: &[u8]) -> Result<Picture, String> {
+        if bytes.is_empty() {
+            return Err("the file is empty".into());
+        }
+        if bytes.len() as u64 > MAX_FILE {
+            return Err(format!("the file is larger than {} MiB", MAX_FILE >> 20));
+        }
+        let format = match image::guess_format(bytes) {
+            Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
+            _ => return Err("not a JPEG or PNG picture".into()),
+        };
+        let kind = if format == ImageFormat::Png { "PNG" } else { "JPEG" };
+        // Sizes first: nothing is allocated for a picture that is too large, and no decoder asked about an empty one.
+        if let Some((width, height)) = stated_size(format, bytes) {
+            check_size(width, height)?;
+        }
+        if format == ImageFormat::Jpeg && !jpeg::is_complete(bytes) {
+            return Err("the JPEG picture is cut short: it has no end marker".into());
+        }
+        let damaged = |e: ImageError| match e {
+            ImageError::Unsupported(e) => format!("this form of {kind} is not supported: {e}"),
+            e => format!("damaged {kind} picture: {e}"),
+        };
+        let reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut decoder = reader.into_decoder().map_err(damaged)?;
+        let (width, height) = decoder.dimensions();
+        check_size(width, height)?;
+        let orientation = decoder.orientation().map_err(damaged)?;
+        let (rotation, mirrored) = Rotation::from_exif(u32::from(orientation.to_exif()))
+            .unwrap_or((Rotation::None, false));
+        let has_alpha = decoder.color_type().has_alpha();
+        let decoded = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+        let rgb = if has_alpha { over_white(decoded) } else { decoded.into_rgb8().into_raw() };
+        Ok(Picture { rgb, width: width as usize, height: height as usize, rotation, mirrored })
+    }
+
+    /// The picture as the SDK takes it.
+    pub fn frame(&self) -> Frame<'_> {
+        Frame::rgb8(&self.rgb, self.width, self.height)
+            .expect("the size was checked when the picture was decoded")
+            .with_rotation(self.rotation)
+            .with_mirror(self.mirrored)
+    }
+
+    /// Width and height of the upright picture.
+    pub fn size(&self) -> (usize, usize) {
+        self.frame().upright_size()
+    }
+
+    /// The upright picture, to draw on.
+    pub fn upright(&self) -> image::RgbImage {
+        let (w, h) = self.size();
+        let (dw, dh) = (self.width - 1, self.height - 1);
+        image::RgbImage::from_fn(w as u32, h as u32, |u, v| {
+            let (u, v) = (u as usize, v as usize);
+            let u = if self.mirrored { w - 1 - u } else { u };
+            let (x, y) = match self.rotation {
+                Rotation::None => (u, v),
+                Rotation::Cw90 => (v, dh - u),
+                Rotation::Cw180 => (dw - u, dh - v),
+                Rotation::Cw270 => (dw - v, u),
+            };
+            let at = 3 * (y * self.width + x);
+            image::Rgb([self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]])
+        })
+    }
+}
+
+/// The size that the header states.
+fn stated_size(format: ImageFormat, bytes: &[u8]) -> Option<(u32, u32)> {
+    if format == ImageFormat::Jpeg {
+        return jpeg::stated_size(bytes);
+    }
+    let field = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    (bytes.get(12..16)? == b"IHDR").then_some(())?;
+    Some((field(16)?, field(20)?))
+}
+
+fn check_size(width: u32, height: u32) -> Result<(), String> {
+    if width == 0 || height == 0 {
+        return Err(format!("the picture is empty: {width}x{height} pixels"));
+    }
+    let side = u64::from(width.max(height));
+    if side > MAX_SIDE as u64 || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(format!(
+            "the picture is too large: {width}x{height} pixels, at most {MAX_SIDE} a side and {} million in all",
+            MAX_PIXELS / 1_000_000
+        ));
+    }
+    Ok(())
+}
+
+/// Transparent parts become white, as a viewer shows them; the colour stored behind them is arbitrary.
+fn over_white(image: DynamicImage) -> Vec<u8> {
+    let rgba = image.into_rgba8();
+    let blend = |c: u8, a: u8| {
+        ((u32::from(c) * u32::from(a) + 255 * (255 - u32::from(a)) + 127) / 255) as u8
+    };
+    rgba.pixels()
+        .flat_map(|p| [blend(p.0[0], p.0[3]), blend(p.0[1], p.0[3]), blend(p.0[2], p.0[3])])
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "pictures_tests.rs"]
+mod tests;
