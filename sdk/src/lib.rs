@@ -6,15 +6,17 @@
 //! |---|---|---|
 //! | 0 | [`error`], [`geometry`] | plain values |
 //! | 1 | [`frame`], [`kernel`] | borrowed pictures, SIMD kernels |
-//! | 2 | [`pack`], [`sample`], [`template`] | model file, pixel sampling, embeddings |
+//! | 2 | [`pack`], [`sample`], [`template`], [`calibration`] | model file, pixel sampling, embeddings, rates |
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
 //! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
 //! | 5 | [`gallery`] | enrolled templates and search |
-//! | 6 | [`pipeline`] | frame to observation |
+//! | 6 | [`pipeline`], [`decide`] | frame to observation, observations to a decision |
 //!
 //! "No face", "poor quality" and "no match" are values, not errors.
 
 pub mod align;
+pub mod calibration;
+pub mod decide;
 pub mod detect;
 pub mod embed;
 pub mod engine;

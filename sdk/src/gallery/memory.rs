@@ -9,6 +9,7 @@ use super::format::StoredTemplate;
 use super::row::{inverse_norm, stride, Row};
 use super::search::{top_k, Columns, Hit, Per};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Kernels;
 use crate::template::{ModelId, Template, MAX_DIM};
 
 /// The largest number of templates in a gallery.
@@ -76,6 +77,7 @@ pub struct Person {
 /// Memory is reserved once, at construction: `capacity * (dim rounded up to 64 + 28)` bytes plus some 250 bytes a person.
 /// Search takes `&self`, allocates nothing and may run on several threads at once.
 pub struct Gallery {
+    kernels: &'static Kernels,
     model: ModelId,
     dim: usize,
     stride: usize,
@@ -114,7 +116,8 @@ impl Gallery {
     /// An empty gallery for templates of `model` with `dim` components (1 to 512), at most `capacity` of them (1 to 100,000).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] if a number is out of range.
+    /// [`ErrorKind::InvalidArgument`] if a number is out of range; [`ErrorKind::UnsupportedCpu`] if `KEYFACE_CPU` asks for what this
+    /// CPU lacks.
     pub fn new(model: ModelId, dim: usize, capacity: usize) -> Result<Self> {
         if !(1..=MAX_DIM).contains(&dim) {
             return Err(Error::new(
@@ -130,6 +133,7 @@ impl Gallery {
         }
         let stride = stride(dim);
         Ok(Gallery {
+            kernels: Kernels::detect()?,
             model,
             dim,
             stride,
@@ -291,13 +295,14 @@ impl Gallery {
         self.check(probe)?;
         let query = Row::new(probe);
         let columns = Columns {
+            kernels: self.kernels,
             rows: &self.rows,
             stride: self.stride,
             inverse_norms: &self.inverse_norms,
             persons: &self.persons,
             records: &self.records,
         };
-        Ok(top_k(&columns, query.padded(self.stride), query.inverse_norm, per))
+        top_k(&columns, query.padded(self.stride), query.inverse_norm, per)
     }
 
     fn check(&self, template: &Template) -> Result<()> {

@@ -1,6 +1,8 @@
 //! Exact top-k over int8 rows: every row is visited, ties go to the older record.
 
 use super::memory::{PersonId, RecordId};
+use crate::error::Result;
+use crate::kernel::Kernels;
 
 /// Rows per call of the dot-product kernel: their sums stay in the first-level cache.
 const BLOCK: usize = 512;
@@ -28,6 +30,7 @@ impl std::fmt::Debug for Hit {
 
 /// The columns of a gallery that a search reads.
 pub(super) struct Columns<'a> {
+    pub(super) kernels: &'static Kernels,
     pub(super) rows: &'a [i8],
     pub(super) stride: usize,
     pub(super) inverse_norms: &'a [f32],
@@ -48,13 +51,13 @@ pub(super) fn top_k<const K: usize>(
     query: &[i8],
     query_inverse_norm: f32,
     per: Per,
-) -> heapless::Vec<Hit, K> {
+) -> Result<heapless::Vec<Hit, K>> {
     let mut best = heapless::Vec::<Hit, K>::new();
     let mut dots = [0i32; BLOCK];
     let mut start = 0;
     for block in columns.rows.chunks(BLOCK * columns.stride) {
         let dots = &mut dots[..block.len() / columns.stride];
-        dot_rows(block, query, dots);
+        columns.kernels.dot_rows(query, block, dots)?;
         for (i, &dot) in dots.iter().enumerate() {
             let at = start + i;
             // |dot| <= 512 * 127 * 127 < 2^24: exact in f32.
@@ -71,7 +74,7 @@ pub(super) fn top_k<const K: usize>(
         }
         start += dots.len();
     }
-    best
+    Ok(best)
 }
 
 /// Puts `hit` where it belongs, or drops it.
@@ -95,11 +98,4 @@ fn offer<const K: usize>(best: &mut heapless::Vec<Hit, K>, hit: Hit, per: Per) {
     best.truncate(K - 1);
     // There is room for one: the list was cut to K - 1 entries.
     let _ = best.insert(at, hit);
-}
-
-/// `out[r] = rows[r] . query` for rows of `query.len()` components.
-fn dot_rows(rows: &[i8], query: &[i8], out: &mut [i32]) {
-    for (row, out) in rows.chunks_exact(query.len()).zip(out) {
-        *out = row.iter().zip(query).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
-    }
 }
