@@ -62,10 +62,13 @@ impl Calibration {
         if bytes.len() > MAX_BYTES {
             return Err(damaged("the calibration table is too large"));
         }
-        let section: Section =
-            serde_json::from_slice(bytes).map_err(|_| damaged("the calibration table is not the JSON it should be"))?;
+        let section: Section = serde_json::from_slice(bytes)
+            .map_err(|_| damaged("the calibration table is not the JSON it should be"))?;
         if section.version != 1 {
-            return Err(Error::new(ErrorKind::UnsupportedPack, "the calibration table is of another version"));
+            return Err(Error::new(
+                ErrorKind::UnsupportedPack,
+                "the calibration table is of another version",
+            ));
         }
         let points = section.points.iter().map(|&(score, fmr)| Point { score, fmr }).collect();
         Calibration::new(section.impostor_pairs, points)
@@ -76,14 +79,20 @@ impl Calibration {
         if points.is_empty() || points.len() > MAX_POINTS || impostor_pairs == 0 {
             return damaged("the calibration table has no points, too many, or no pairs behind it");
         }
-        let sound = |p: &Point| p.score.is_finite() && p.score.abs() <= 2.0 && p.fmr > 0.0 && p.fmr <= 1.0;
-        if !points.iter().all(sound) || !points.windows(2).all(|w| w[0].score < w[1].score && w[0].fmr >= w[1].fmr) {
+        let sound =
+            |p: &Point| p.score.is_finite() && p.score.abs() <= 2.0 && p.fmr > 0.0 && p.fmr <= 1.0;
+        if !points.iter().all(sound)
+            || !points.windows(2).all(|w| w[0].score < w[1].score && w[0].fmr >= w[1].fmr)
+        {
             return damaged("the calibration table's scores or rates are out of range or order");
         }
         let least = RULE_OF_THREE / impostor_pairs as f64;
         // Written decimals may fall short of the bound by a rounding.
         if points.iter().any(|p| p.fmr < least * 0.999_999) {
-            return Err(Error::new(ErrorKind::UnsupportedRate, "the calibration table claims more than its pairs support"));
+            return Err(Error::new(
+                ErrorKind::UnsupportedRate,
+                "the calibration table claims more than its pairs support",
+            ));
         }
         Ok(Calibration { impostor_pairs, points })
     }
@@ -96,7 +105,10 @@ impl Calibration {
     /// [`ErrorKind::InvalidArgument`] for too few scores or one that is not finite.
     pub fn from_impostor_scores(scores: &mut [f32]) -> Result<Self> {
         if scores.len() < 100 || scores.iter().any(|s| !s.is_finite()) {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a calibration needs at least 100 finite impostor scores"));
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "a calibration needs at least 100 finite impostor scores",
+            ));
         }
         scores.sort_unstable_by(|a, b| b.total_cmp(a));
         let pairs = scores.len() as u64;
@@ -122,7 +134,8 @@ impl Calibration {
     pub fn to_json(&self) -> Result<Vec<u8>> {
         let points = self.points.iter().map(|p| (p.score, p.fmr)).collect();
         let section = Section { version: 1, impostor_pairs: self.impostor_pairs, points };
-        serde_json::to_vec(&section).map_err(|_| Error::new(ErrorKind::Internal, "the calibration table cannot be written"))
+        serde_json::to_vec(&section)
+            .map_err(|_| Error::new(ErrorKind::Internal, "the calibration table cannot be written"))
     }
 
     /// Number of impostor pairs behind the table.
@@ -146,7 +159,10 @@ impl Calibration {
     pub fn threshold_for_fmr(&self, target: f64) -> Result<f32> {
         check_rate(target)?;
         let point = self.points.iter().find(|p| p.fmr <= target);
-        point.map(|p| p.score).ok_or(Error::new(ErrorKind::UnsupportedRate, "too few impostor pairs stand behind so low a rate"))
+        point.map(|p| p.score).ok_or(Error::new(
+            ErrorKind::UnsupportedRate,
+            "too few impostor pairs stand behind so low a rate",
+        ))
     }
 
     /// The score for a false-positive identification rate of at most `target` among `templates` templates (at least one is assumed).
@@ -240,10 +256,16 @@ mod tests {
     fn rates_beyond_the_data_are_refused() {
         let t = table();
         assert_eq!(t.threshold_for_fmr(1e-4).unwrap_err().kind(), ErrorKind::UnsupportedRate);
-        assert_eq!(t.threshold_for_fpir(0.01, 1000).unwrap_err().kind(), ErrorKind::UnsupportedRate);
+        assert_eq!(
+            t.threshold_for_fpir(0.01, 1000).unwrap_err().kind(),
+            ErrorKind::UnsupportedRate
+        );
         for bad in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
             assert_eq!(t.threshold_for_fmr(bad).unwrap_err().kind(), ErrorKind::InvalidArgument);
-            assert_eq!(t.threshold_for_fpir(bad, 10).unwrap_err().kind(), ErrorKind::InvalidArgument);
+            assert_eq!(
+                t.threshold_for_fpir(bad, 10).unwrap_err().kind(),
+                ErrorKind::InvalidArgument
+            );
         }
         let boast = br#"{"version":1,"impostor_pairs":100,"points":[[0.1,0.1],[0.2,0.001]]}"#;
         assert_eq!(Calibration::parse(boast).unwrap_err().kind(), ErrorKind::UnsupportedRate);
@@ -261,7 +283,9 @@ mod tests {
 
     #[test]
     fn built_tables_hold_on_their_own_data() {
-        let mut scores: Vec<f32> = (0..20_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0 - 0.5).collect();
+        let mut scores: Vec<f32> = (0..20_000u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0 - 0.5)
+            .collect();
         let t = Calibration::from_impostor_scores(&mut scores).unwrap();
         assert_eq!(Calibration::parse(&t.to_json().unwrap()).unwrap().points.len(), t.points.len());
         for target in [0.3, 0.1, 0.01, 0.001, 0.0002] {
@@ -278,9 +302,18 @@ mod tests {
     #[test]
     fn malformed_tables_are_errors() {
         let deep = "[".repeat(100_000);
-        let many = format!(r#"{{"version":1,"impostor_pairs":9,"points":[{}[2,1]]}}"#, "[0,1],".repeat(600));
+        let many = format!(
+            r#"{{"version":1,"impostor_pairs":9,"points":[{}[2,1]]}}"#,
+            "[0,1],".repeat(600)
+        );
         let cases = [
-            "", "null", "{}", "[]", &deep, &many, "\u{0}",
+            "",
+            "null",
+            "{}",
+            "[]",
+            &deep,
+            &many,
+            "\u{0}",
             r#"{"version":2,"impostor_pairs":10000,"points":[[0.1,0.1]]}"#,
             r#"{"version":1,"impostor_pairs":0,"points":[[0.1,0.1]]}"#,
             r#"{"version":1,"impostor_pairs":-1,"points":[[0.1,0.1]]}"#,
@@ -297,7 +330,11 @@ mod tests {
             r#"{"version":1,"version":1,"impostor_pairs":10000,"points":[[0.1,0.1]]}"#,
         ];
         for case in cases {
-            assert!(Calibration::parse(case.as_bytes()).is_err(), "{}", &case[..case.len().min(80)]);
+            assert!(
+                Calibration::parse(case.as_bytes()).is_err(),
+                "{}",
+                &case[..case.len().min(80)]
+            );
         }
         assert!(Calibration::parse(&vec![b' '; MAX_BYTES + 1]).is_err());
     }

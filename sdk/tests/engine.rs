@@ -103,6 +103,21 @@ fn wrong_inputs_are_refused_and_do_not_poison() {
 }
 
 #[test]
+fn a_profile_names_every_operator_and_counts_its_work() {
+    let m = manifest(Stem::Patch { size: 16 }, Precision::Int8);
+    let mut session = Recogniser::new(&pack(&m, 5)).unwrap().session(1).unwrap();
+    let mut out = vec![0.0; 40];
+    let steps = session.profile(&[7; 3 * 112 * 112], &[[0.5; 2]; 5], &mut out).unwrap();
+    let (t, d) = (49, 32);
+    let block = t * d * (4 * d + 2 * 96) + 2 * t * t * d;
+    let want = t * d * 768 + 2 * block + 2 * 2 * 49 * 10 + t * d * 48 + 48 * 40;
+    assert_eq!(steps.iter().map(|s| s.macs).sum::<u64>(), want as u64);
+    assert_eq!(session.macs(), want as u64);
+    assert_eq!(steps.iter().filter(|s| s.operator == "KfAttention").count(), 2);
+    assert!(steps.iter().any(|s| s.name == "blocks.1.fc2" && s.operator == "KfLinear"));
+}
+
+#[test]
 fn two_threads_share_one_recogniser() {
     let pack = pack(&manifest(conv_stem(), Precision::Int8), 8);
     let recogniser = Recogniser::new(&pack).unwrap();

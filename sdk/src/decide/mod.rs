@@ -73,9 +73,11 @@ impl Rules {
     }
 
     fn check(&self) -> Result<()> {
-        let counts = (1..=MAX_VOTES).contains(&self.votes) && (1..=MAX_VOTES).contains(&self.misses);
+        let counts =
+            (1..=MAX_VOTES).contains(&self.votes) && (1..=MAX_VOTES).contains(&self.misses);
         let scores = self.threshold.is_finite() && self.margin.is_finite() && self.margin >= 0.0;
-        let times = self.window_us > 0 && self.lockout_us > 0 && self.lockout_us <= self.longest_lockout_us;
+        let times =
+            self.window_us > 0 && self.lockout_us > 0 && self.lockout_us <= self.longest_lockout_us;
         if counts && scores && times {
             return Ok(());
         }
@@ -237,14 +239,23 @@ impl Decider {
         if liveness == Liveness::Spoof {
             return self.fail(now, observation.claim.or(best), Reasons::SPOOF);
         }
-        let Some(person) = best.filter(|&p| observation.claim.is_none_or(|claim| claim == p)) else {
+        let Some(person) = best.filter(|&p| observation.claim.is_none_or(|claim| claim == p))
+        else {
             return self.miss(now, observation.claim);
         };
         if let Some(reasons) = self.people.bars(person, now) {
             self.votes.clear();
-            return if reasons == Reasons::COOL_DOWN { Decision::wait(reasons) } else { Decision::deny(reasons) };
+            return if reasons == Reasons::COOL_DOWN {
+                Decision::wait(reasons)
+            } else {
+                Decision::deny(reasons)
+            };
         }
-        let rival = hits.iter().filter(|h| h.person != person).map(|h| h.score).fold(f32::NEG_INFINITY, f32::max);
+        let rival = hits
+            .iter()
+            .filter(|h| h.person != person)
+            .map(|h| h.score)
+            .fold(f32::NEG_INFINITY, f32::max);
         if hits[0].score - rival < self.rules.margin || rival > hits[0].score {
             self.votes.clear();
             return Decision::wait(Reasons::AMBIGUOUS);
@@ -256,7 +267,12 @@ impl Decider {
     }
 
     /// Counts a good frame for `person`; the last one that is needed opens.
-    fn vote(&mut self, now: u64, person: PersonId, permitted: impl FnOnce(PersonId, u64) -> bool) -> Decision {
+    fn vote(
+        &mut self,
+        now: u64,
+        person: PersonId,
+        permitted: impl FnOnce(PersonId, u64) -> bool,
+    ) -> Decision {
         if self.votes.iter().any(|v| v.person.is_some_and(|p| p != person)) {
             self.votes.clear();
             self.push(now, Some(person));

@@ -46,7 +46,13 @@ impl Lockout {
 
     /// Moves to a clock on which `before` reads `after`.
     pub(super) fn shift(&mut self, before: u64, after: u64) {
-        let moved = |t: u64| if t > before { after.saturating_add(t - before) } else { after.saturating_sub(before - t) };
+        let moved = |t: u64| {
+            if t > before {
+                after.saturating_add(t - before)
+            } else {
+                after.saturating_sub(before - t)
+            }
+        };
         self.until = moved(self.until);
         self.last_failure = moved(self.last_failure);
     }

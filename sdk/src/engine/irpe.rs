@@ -27,6 +27,10 @@ impl IrpeAttend {
         [self.params.side * self.params.side, self.params.heads * self.params.head_dim]
     }
 
+    fn macs(&self) -> usize {
+        2 * self.params.side.pow(4) * self.params.heads * self.params.head_dim
+    }
+
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
         let qkv = f32_input(inputs, 0)?;
         let op = &*self.params;

@@ -15,7 +15,7 @@ mod stem;
 mod weights;
 
 pub use onnx::OnnxModel;
-pub use session::{Recogniser, Session};
+pub use session::{Recogniser, Session, Step};
 
 use crate::error::{Error, ErrorKind};
 

@@ -58,6 +58,10 @@ macro_rules! operator {
             fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
                 Ok(tvec!(f32::fact(&self.output_shape())))
             }
+
+            fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+                Ok(tvec!((Cost::FMA(f32::datum_type()), self.macs().to_dim())))
+            }
             as_op!();
         }
     };
@@ -83,6 +87,10 @@ operator!(Linear, LinearOp, "KfLinear", exec);
 impl Linear {
     fn output_shape(&self) -> [usize; 2] {
         [self.params.rows, self.params.layer.n]
+    }
+
+    fn macs(&self) -> usize {
+        self.params.rows * self.params.layer.n * self.params.layer.k
     }
 
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
@@ -173,6 +181,10 @@ impl LayerNorm {
         [self.params.rows, self.params.norm.gamma.as_slice().len()]
     }
 
+    fn macs(&self) -> usize {
+        0
+    }
+
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
         let x = f32_input(inputs, 0)?;
         if self.params.exact {
@@ -202,6 +214,10 @@ pub(super) const BUCKETS: usize = crate::kernel::BUCKETS;
 impl KeypointTable {
     fn output_shape(&self) -> [usize; 2] {
         [self.params.table_of.len(), BUCKETS]
+    }
+
+    fn macs(&self) -> usize {
+        self.params.weight.as_slice().len()
     }
 
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
@@ -250,6 +266,11 @@ operator!(Attend, AttentionOp, "KfAttention", exec);
 impl Attend {
     fn output_shape(&self) -> [usize; 2] {
         [self.params.side * self.params.side, self.params.heads * self.params.head_dim]
+    }
+
+    /// Queries by keys and weights by values; the position bias is not counted.
+    fn macs(&self) -> usize {
+        2 * self.params.side.pow(4) * self.params.heads * self.params.head_dim
     }
 
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {

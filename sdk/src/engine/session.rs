@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::{CpuLevel, Kernels, Pool};
 use crate::pack::{DType, Pack, RecogniserManifest};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tract_core::internal::*;
 
 /// A loaded recogniser: immutable, shared by any number of sessions and threads.
@@ -140,6 +141,28 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
     (dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()) as f32
 }
 
+/// One operator of a profiled run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// Name of the node, such as `blocks.3.fc1`.
+    pub name: String,
+    /// Kind of operator, such as `KfLinear`.
+    pub operator: String,
+    /// Multiply-adds.
+    pub macs: u64,
+    /// Wall time.
+    pub elapsed: Duration,
+}
+
+fn macs_of(node: &TypedNode) -> u64 {
+    let costs = node.op.cost(&[]).unwrap_or_default();
+    costs
+        .iter()
+        .filter_map(|(_, count)| count.to_i64().ok())
+        .filter_map(|count| u64::try_from(count).ok())
+        .sum()
+}
+
 /// One thread's plan, scratch and helpers. Not shared: make one per pipeline.
 pub struct Session {
     state: SimpleState<TypedFact, Box<dyn TypedOp>>,
@@ -205,6 +228,47 @@ impl Session {
             self.blocks.push(block.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
         }
         Ok(())
+    }
+
+    /// Runs once as [`Session::run`] does and says how long every operator took, in order of execution. Allocates.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn profile(
+        &mut self,
+        image: &[u8],
+        keypoints: &[[f32; 2]; 5],
+        out: &mut [f32],
+    ) -> Result<Vec<Step>> {
+        self.run(image, keypoints, out)?;
+        let mut steps = Vec::new();
+        let mut timed = || -> TractResult<()> {
+            let inputs = tvec!(
+                Tensor::from_shape(&[3, self.size, self.size], image)?.into_tvalue(),
+                Tensor::from_shape(&[5, 2], keypoints.as_flattened())?.into_tvalue()
+            );
+            self.state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+                let start = Instant::now();
+                let result = tract_core::plan::eval(context, state, node, inputs);
+                let macs = macs_of(node);
+                steps.push(Step {
+                    name: node.name.clone(),
+                    operator: node.op.name().to_string(),
+                    macs,
+                    elapsed: start.elapsed(),
+                });
+                result
+            })?;
+            Ok(())
+        };
+        timed().map_err(engine_error("the recogniser failed"))?;
+        Ok(steps)
+    }
+
+    /// Multiply-adds of one run: linear layers, convolutions, key-point tables and attention products.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        self.state.model().nodes.iter().map(macs_of).sum()
     }
 
     /// Every block's output `[tokens][embed_dim]` of the last run, if the session was made to keep them.

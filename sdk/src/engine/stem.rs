@@ -24,6 +24,10 @@ impl Patches {
         [(size / patch) * (size / patch), 3 * patch * patch]
     }
 
+    fn macs(&self) -> usize {
+        0
+    }
+
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
         let PatchesOp { size, patch } = *self.params;
         let image = inputs[0].try_as_plain_ram()?.as_slice::<u8>()?;
@@ -56,6 +60,10 @@ impl Windows {
     fn output_shape(&self) -> [usize; 2] {
         let half = self.params.size.div_ceil(2);
         [half * half, 9 * self.params.channels]
+    }
+
+    fn macs(&self) -> usize {
+        0
     }
 
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {

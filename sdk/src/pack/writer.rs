@@ -1,8 +1,6 @@
 //! Writes packs. Used by the converter and by tests; devices only read.
 
-use super::parse::{
-    ALIGN, ENTRY, FLAG_MAY_IGNORE, FLAG_SIGNED, HEADER, MAGIC, SIGNATURE, VERSION,
-};
+use super::parse::{ALIGN, ENTRY, FLAG_MAY_IGNORE, FLAG_SIGNED, HEADER, MAGIC, SIGNATURE, VERSION};
 use super::{DType, Manifest, SectionKind};
 use crate::error::{Error, ErrorKind, Result};
 use ed25519_dalek::{Signer, SigningKey};
