@@ -118,6 +118,27 @@ fn a_profile_names_every_operator_and_counts_its_work() {
 }
 
 #[test]
+fn attention_offsets_follow_the_definition() {
+    let m = manifest(Stem::Patch { size: 16 }, Precision::F32);
+    let pack = pack(&m, 4);
+    let recogniser = Recogniser::new(&pack).unwrap();
+    let points = keypoints(&mut Rng(1));
+    let (weight, bias) = (pack.f32("rpe.weight").unwrap(), pack.f32("rpe.bias").unwrap());
+    // The query is row 2, column 3 of 7; the key lies two rows above and one column to the left: buckets 3 + 2 and 3 + 1.
+    let (block, head, query, key) = (1, 0, 17, 2);
+    let o = (block * m.num_heads + head) * 49 + 5 * 7 + 4;
+    let centre = [3.5 / 7.0, 2.5 / 7.0];
+    let difference = |i: usize| centre[i % 2] - points[i / 2][i % 2];
+    let want = bias[o] + (0..10).map(|i| weight[o * 10 + i] * difference(i)).sum::<f32>();
+    let got = recogniser.attention_offsets(&points, block, head, query).unwrap();
+    assert_eq!(got.len(), 49);
+    assert!((got[key] - want).abs() < 1e-4);
+    assert!(recogniser.attention_offsets(&points, 2, 0, 0).is_none());
+    assert!(recogniser.attention_offsets(&points, 0, 2, 0).is_none());
+    assert!(recogniser.attention_offsets(&points, 0, 0, 49).is_none());
+}
+
+#[test]
 fn two_threads_share_one_recogniser() {
     let pack = pack(&manifest(conv_stem(), Precision::Int8), 8);
     let recogniser = Recogniser::new(&pack).unwrap();

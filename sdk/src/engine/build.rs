@@ -237,6 +237,33 @@ impl Network {
     }
 }
 
+impl Network {
+    /// `B[query][.]` of one block and head: what KP-RPE adds to the attention scores of token `query`, for every token,
+    /// row-major. `None` if the network has no key-point tables or an index is out of range.
+    pub(super) fn offsets(
+        &self,
+        keypoints: &[[f32; 2]; 5],
+        block: usize,
+        head: usize,
+        query: usize,
+    ) -> Option<Vec<f32>> {
+        let BlockAttention::Fused(op) = &self.blocks.get(block)?.attention else { return None };
+        let Bias::Keypoints { x, y, centres, first } = &op.bias else { return None };
+        let [gx, gy] = *centres.get(query)?;
+        let constant = self.tables.as_ref()?.constants(keypoints.as_flattened());
+        let row =
+            |t: &[f32], at: usize| t.get(at * BUCKETS..(at + 1) * BUCKETS).map(<[f32]>::to_vec);
+        let (c, x, y) = (row(&constant, first + head)?, row(x, head)?, row(y, head)?);
+        let side = op.side;
+        let axis = |a: usize, b: usize| usize::from(op.buckets[a * side + b]);
+        let offset = |key: usize| {
+            let bucket = axis(query / side, key / side) * 7 + axis(query % side, key % side);
+            c[bucket] + gx * x[bucket] + gy * y[bucket]
+        };
+        Some((0..side * side).map(offset).collect())
+    }
+}
+
 /// The stored KP-RPE tables. With absolute key points every key of a query gets the same number, which the softmax
 /// cancels: the published form `keypoint` computes what a plain ViT does, so it has none.
 fn keypoint_tables(

@@ -221,18 +221,30 @@ impl KeypointTable {
     }
 
     fn run(&self, inputs: &[TValue], out: &mut [f32]) -> TractResult<()> {
-        let KeypointTableOp { weight, bias, table_of } = &*self.params;
-        let (weight, bias) = (weight.as_slice(), bias.as_slice());
+        self.params.fill(f32_input(inputs, 0)?, out);
+        Ok(())
+    }
+}
+
+impl KeypointTableOp {
+    /// The constants of all blocks and heads, `[depth * heads][49]`, for key points `x0, y0, x1, ..`.
+    pub(super) fn constants(&self, keypoints: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; self.table_of.len() * BUCKETS];
+        self.fill(keypoints, &mut out);
+        out
+    }
+
+    fn fill(&self, keypoints: &[f32], out: &mut [f32]) {
+        let (weight, bias) = (self.weight.as_slice(), self.bias.as_slice());
         let per_row = weight.len() / bias.len();
-        let keypoints = &f32_input(inputs, 0)?[..per_row];
-        for (out, table) in out.chunks_exact_mut(BUCKETS).zip(table_of) {
+        let keypoints = &keypoints[..per_row];
+        for (out, table) in out.chunks_exact_mut(BUCKETS).zip(&self.table_of) {
             for (b, out) in out.iter_mut().enumerate() {
                 let o = table * BUCKETS + b;
                 let row = &weight[o * per_row..][..per_row];
                 *out = row.iter().zip(keypoints).fold(bias[o], |sum, (w, k)| sum - w * k);
             }
         }
-        Ok(())
     }
 }
 

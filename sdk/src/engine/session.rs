@@ -99,6 +99,20 @@ impl Recogniser {
         })
     }
 
+    /// The learned attention offsets `B[query][.]` of one block and head for these key points (0..1 of the crop), one for
+    /// every token, row-major: what KP-RPE adds to the scores before the softmax. `None` if the recogniser has no
+    /// key-point tables or an index is out of range. Allocates the result.
+    #[must_use]
+    pub fn attention_offsets(
+        &self,
+        keypoints: &[[f32; 2]; 5],
+        block: usize,
+        head: usize,
+        query: usize,
+    ) -> Option<Vec<f32>> {
+        self.network.offsets(keypoints, block, head, query)
+    }
+
     /// Runs the pack's golden vectors and returns the lowest cosine between stored and computed embeddings.
     ///
     /// # Errors
