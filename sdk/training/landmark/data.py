@@ -247,7 +247,7 @@ class Canvases:
         return p - self.bias @ np.array([[a, b], [-b, a]]) * iod
 
     def _crop(self, rng: np.random.Generator) -> tuple[Image.Image, Face]:
-        if len(self.hand) and (rng.random() < 0.55 or not len(self.other)):
+        if len(self.hand) and (rng.random() < 0.75 or not len(self.other)):
             i = int(rng.choice(self.hand))
             face = Face(self.crops.manual[i].copy(), np.zeros(4), 1.0)
             face.box = box_from_points(self.crops.detector[i])
