@@ -25,7 +25,9 @@ from .model import STRIDES, LandmarkNet, cells, count_macs, count_parameters, de
 
 # Sizes sqrt(w h) of the faces a level answers for, by stride. They overlap: the score learns which level is better.
 RANGES = {8: (0.0, 52.0), 16: (38.0, 150.0), 32: (115.0, 1e9)}
-REACH = 0.22            # cells within this part of the box's size of its centre are positive; at least 1.15 strides
+REACH = 0.26            # cells within this part of the box's size of its centre are positive; at least 1.15 strides
+RING = 1.6              # up to this many times that distance a cell's score is not judged: it sees nearly the same
+BLUR = 1.25             # nor is it on a level whose range ends within this factor of the face's size
 
 
 class Targets:
@@ -51,7 +53,9 @@ class Targets:
                 counts &= ~((d[:, 0] < (f.box[2] - f.box[0]) / 2 + 4) & (d[:, 1] < (f.box[3] - f.box[1]) / 2 + 4))
                 continue
             dist = np.hypot(d[:, 0], d[:, 1])
-            near = (dist < np.maximum(REACH * s, 1.15 * self.stride)) & (s >= self.lo) & (s < self.hi)
+            reach = np.maximum(REACH * s, 1.15 * self.stride)
+            near = (dist < reach) & (s >= self.lo) & (s < self.hi)
+            counts &= ~((dist < RING * reach) & (s * BLUR >= self.lo) & (s < self.hi * BLUR))
             take = near & (dist / s < best)
             owner[take], best[take] = i, dist[take] / s
         counts |= owner >= 0
@@ -59,7 +63,7 @@ class Targets:
 
 
 def make_batch(canvases: D.Canvases, targets: Targets, first: int, n: int) -> dict[str, Tensor]:
-    pixels, counts, index, box, points, weight = [], [], [], [], [], []
+    pixels, counts, index, box, points, weight, share = [], [], [], [], [], [], []
     for b in range(n):
         a, faces = canvases.draw(first + b)
         owner, c = targets.assign(faces)
@@ -67,13 +71,15 @@ def make_batch(canvases: D.Canvases, targets: Targets, first: int, n: int) -> di
         pixels.append(a)
         counts.append(c)
         index.append(pos + b * len(owner))
+        share.append(np.bincount(owner[pos], minlength=len(faces) or 1)[owner[pos]] ** -0.5)
         for o in owner[pos]:
             box.append(faces[o].box)
             points.append(faces[o].points)
             weight.append(faces[o].weight)
     t = lambda v, *s: torch.from_numpy(np.asarray(v, np.float32).reshape(-1, *s))
     return {"pixels": torch.from_numpy(np.stack(pixels)), "counts": torch.from_numpy(np.concatenate(counts)),
-            "index": torch.from_numpy(np.concatenate(index)), "box": t(box, 4), "points": t(points, 5, 2), "weight": t(weight)}
+            "index": torch.from_numpy(np.concatenate(index)), "box": t(box, 4), "points": t(points, 5, 2), "weight": t(weight),
+            "share": t(np.concatenate(share))}
 
 
 def to_input(pixels: Tensor) -> Tensor:
@@ -105,13 +111,17 @@ def losses(pred: Tensor, batch: dict[str, Tensor], centres: Tensor, strides: Ten
         iou, g = giou(box, batch["box"])
         size = (batch["box"][:, 2:] - batch["box"][:, :2]).prod(1).sqrt()
         dist = ((points - batch["points"]).square().sum(-1) + 1e-4).sqrt().mean(1) / (0.4 * size)
-        box_loss = (1 - g).mean()
-        w = batch["weight"] * (size / 64).clamp(0.3, 1)     # few pixels say little about where a point is
+        share = batch["share"] / batch["share"].mean()              # a small face has fewer cells: each weighs more
+        box_loss = ((1 - g) * share).mean()
+        w = share * batch["weight"] * (size / 64).clamp(0.3, 1)     # few pixels say little about where a point is
         point_loss = (dist * w).sum() / w.sum()
         soft = dist.detach() * (0.4 * size) / (0.4 * size + 3)      # three pixels more lenient: small faces are faces too
         target[k] = (0.3 + 0.7 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-soft / 0.25)).to(target.dtype)
     bce = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    score = ((logit.detach().sigmoid() - target).abs().pow(1.5) * bce)[batch["counts"]].sum() / max(len(k), n)
+    score = (logit.detach().sigmoid() - target).abs().pow(1.5) * bce
+    if len(k):
+        score = score.index_put((k,), score[k] * share)
+    score = score[batch["counts"]].sum() / max(len(k), n)
     return {"score": score, "box": box_loss, "points": point_loss}
 
 
