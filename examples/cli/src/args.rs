@@ -41,6 +41,8 @@ pub enum Command {
     Remove(RemoveArgs),
     /// Measure verification accuracy on a list of pairs
     Eval(EvalArgs),
+    /// Draw where the recogniser's key-point offsets send a patch's attention
+    Explain(ExplainArgs),
     /// Measure the speed of every step on this machine
     Bench(BenchArgs),
     /// Inspect and check model packs
@@ -260,6 +262,38 @@ pub struct BenchArgs {
     pub model: ModelArgs,
 }
 
+/// `keyface explain`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The upper rows show every block and head; red draws the query patch (black square), blue pushes it away.
+The lowest row shows how the chosen block and head follow the face when it is turned or scaled.
+
+Examples:
+  keyface explain face.jpg -o offsets.png
+  keyface explain face.jpg -o eye.png --block 0 --head 2 --query 38,52"
+)]
+pub struct ExplainArgs {
+    /// Picture, JPEG or PNG
+    #[arg(value_name = "IMG")]
+    pub picture: PathBuf,
+    /// PNG to write
+    #[arg(short, long, value_name = "OUT.png")]
+    pub out: PathBuf,
+    /// Transformer block of the lowest row, from 0 [default: the one with the strongest offsets]
+    #[arg(long)]
+    pub block: Option<usize>,
+    /// Attention head of the lowest row, from 0 [default: the one with the strongest offsets]
+    #[arg(long)]
+    pub head: Option<usize>,
+    /// Query position in pixels of the 112x112 crop [default: the nose]
+    #[arg(long, value_name = "X,Y", value_parser = point)]
+    pub query: Option<Point>,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
 /// `keyface pack`
 #[derive(Debug, Args)]
 pub struct PackArgs {
@@ -316,13 +350,18 @@ fn public_key(text: &str) -> Result<PublicKey, String> {
         .ok_or_else(|| "not 64 hex digits".to_owned())
 }
 
+fn coordinates(text: &str) -> Option<Point> {
+    let (x, y) = text.split_once(',')?;
+    let point = Point::new(x.trim().parse().ok()?, y.trim().parse().ok()?);
+    (point.x.abs() <= 1e5 && point.y.abs() <= 1e5).then_some(point)
+}
+
+fn point(text: &str) -> Result<Point, String> {
+    coordinates(text).ok_or_else(|| "expected a point 'X,Y'".to_owned())
+}
+
 fn points(text: &str) -> Result<Points5, String> {
-    let point = |text: &str| {
-        let (x, y) = text.split_once(',')?;
-        let point = Point::new(x.trim().parse().ok()?, y.trim().parse().ok()?);
-        (point.x.abs() <= 1e5 && point.y.abs() <= 1e5).then_some(point)
-    };
-    let all: Option<Vec<Point>> = text.trim_end_matches(';').split(';').map(point).collect();
+    let all: Option<Vec<Point>> = text.trim_end_matches(';').split(';').map(coordinates).collect();
     all.and_then(|p| p.try_into().ok())
         .ok_or_else(|| "expected five points 'X,Y;X,Y;X,Y;X,Y;X,Y'".to_owned())
 }

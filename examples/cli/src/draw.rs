@@ -28,6 +28,11 @@ pub struct Canvas {
 }
 
 impl Canvas {
+    /// Draws on `image` with lines and text of a given weight: letters are `8 * line` pixels high.
+    pub fn with_line(image: RgbImage, line: usize) -> Canvas {
+        Canvas { image, line: line as i32 }
+    }
+
     /// Draws on `image`.
     pub fn new(image: RgbImage) -> Canvas {
         let line = (image.width().max(image.height()) / 240).clamp(1, 16) as i32;

@@ -9,6 +9,7 @@ mod draw;
 mod embed;
 mod enroll;
 mod eval;
+mod explain;
 mod faces;
 mod gallery_file;
 mod identify;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::List(args) => list::run(&args, out),
         Command::Remove(args) => remove::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
+        Command::Explain(args) => explain::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Pack(args) => pack::run(&args, out),
     };
