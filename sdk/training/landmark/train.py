@@ -24,7 +24,7 @@ from . import evaluate as E
 from .model import STRIDES, LandmarkNet, cells, count_macs, count_parameters, decode
 
 # Sizes sqrt(w h) of the faces a level answers for, by stride. They overlap: the score learns which level is better.
-RANGES = {8: (0.0, 52.0), 16: (38.0, 150.0), 32: (115.0, 1e9)}
+RANGES = {8: (0.0, 52.0), 16: (38.0, 230.0), 32: (150.0, 1e9)}
 REACH = 0.26            # cells within this part of the box's size of its centre are positive; at least 1.15 strides
 RING = 1.6              # up to this many times that distance a cell's score is not judged: it sees nearly the same
 BLUR = 1.25             # nor is it on a level whose range ends within this factor of the face's size
