@@ -43,6 +43,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Draw where the recogniser's key-point offsets send a patch's attention
     Explain(ExplainArgs),
+    /// Measure accuracy on crops that are turned, scaled and shifted at random
+    Affine(AffineArgs),
     /// Measure the speed of every step on this machine
     Bench(BenchArgs),
     /// Inspect and check model packs
@@ -75,11 +77,15 @@ pub struct OneFaceArgs {
 }
 
 /// When two faces count as one person's.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ThresholdArgs {
-    /// Lowest score of a match, -1 to 1 [default: the pack's own, or the built-in one]
+    /// Lowest score of a match, -1 to 1 [default: by --fmr]
     #[arg(long, value_name = "SCORE", value_parser = cosine, allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// Highest rate of false matches: of comparisons with strangers, in 'identify' of searches by strangers. The pack's
+    /// calibration turns it into a threshold [default: 0.001, where the pack's data reach so far]
+    #[arg(long, value_name = "RATE", value_parser = unit, conflicts_with = "threshold")]
+    pub fmr: Option<f32>,
 }
 
 /// Which gallery.
@@ -241,6 +247,41 @@ pub struct EvalArgs {
     /// With --aligned: let the detector find the key points in the crop, in place of the alignment template's
     #[arg(long, requires = "aligned")]
     pub find_points: bool,
+    /// Runs of the list; each is judged by the threshold that suits the others
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub folds: u16,
+    /// Pictures embedded at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub jobs: u16,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface affine`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keyface affine pairs.txt --root aligned.tar --plot affine.png
+
+Every picture of the list is warped about its middle, by uniform draws from the seed, within
+  light    rotation 10 degrees, scale 10 %, shift  5 % of the side
+  medium   rotation 20 degrees, scale 20 %, shift 10 %
+  heavy    rotation 30 degrees, scale 25 %, shift 12 %
+and embedded as it is, once with the key points that the pack's own landmark network finds in the warped crop
+('found'; the alignment template's where it finds no face), once with the template's points carried along
+('carried').")]
+pub struct AffineArgs {
+    /// List of pairs, as for eval
+    #[arg(value_name = "PAIRS")]
+    pub pairs: PathBuf,
+    /// Folder or tar archive with aligned 112x112 crops
+    #[arg(long, value_name = "DIR|TAR")]
+    pub root: PathBuf,
+    /// Seed of the warps
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write a plot of the accuracies as PNG
+    #[arg(long, value_name = "OUT.png")]
+    pub plot: Option<PathBuf>,
     /// Runs of the list; each is judged by the threshold that suits the others
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(2..=100))]
     pub folds: u16,

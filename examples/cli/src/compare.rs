@@ -17,13 +17,14 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &CompareArgs, out: Output) -> Outcome {
-    let mut pipeline = model::load(&args.model)?.pipeline()?;
+    let loaded = model::load(&args.model)?;
+    let threshold = loaded.threshold(&args.threshold, 1)?;
+    let mut pipeline = loaded.pipeline()?;
     let choice = Choice::largest_if(args.one.largest);
     let a = faces::from_file(&mut pipeline, &args.a, choice)?;
     let b = faces::from_file(&mut pipeline, &args.b, choice)?;
     let score =
         a.template.similarity(&b.template).map_err(|e| Failure::sdk("the two pictures", e))?;
-    let threshold = model::threshold(&args.threshold);
     let is_match = score >= threshold;
     let verdict = if is_match { "the same person" } else { "different people" };
     for (path, face) in [(&args.a, &a), (&args.b, &b)] {

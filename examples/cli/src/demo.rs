@@ -1,6 +1,6 @@
 //! `keyface demo`: the whole job on photographs that ship with the tool, every step with its figures.
 
-use crate::args::DemoArgs;
+use crate::args::{DemoArgs, ThresholdArgs};
 use crate::draw::{Canvas, GREEN, RED};
 use crate::model;
 use crate::pictures::Picture;
@@ -78,7 +78,7 @@ pub fn run(args: &DemoArgs, out: Output) -> Outcome {
         template.dim()
     ))?;
 
-    let threshold = model::threshold(&crate::args::ThresholdArgs { threshold: None });
+    let threshold = loaded.threshold(&ThresholdArgs::default(), gallery.len())?;
     let mut visitors = Vec::new();
     let mut pictures = vec![(enrolled, None)];
     for (title, bytes, expected) in VISITORS {

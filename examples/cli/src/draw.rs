@@ -39,7 +39,8 @@ impl Canvas {
         Canvas { image, line }
     }
 
-    fn fill(&mut self, x: i32, y: i32, w: i32, h: i32, colour: Rgb<u8>) {
+    /// A filled rectangle.
+    pub fn fill(&mut self, x: i32, y: i32, w: i32, h: i32, colour: Rgb<u8>) {
         let (width, height) = (self.image.width() as i32, self.image.height() as i32);
         for y in y.max(0)..(y.saturating_add(h)).min(height) {
             for x in x.max(0)..(x.saturating_add(w)).min(width) {
@@ -89,14 +90,23 @@ impl Canvas {
         let x = (x.round() as i32).min(self.image.width() as i32 - w).max(0);
         let y = (y.round() as i32).min(self.image.height() as i32 - h).max(0);
         self.fill(x, y, w, h, colour);
+        self.text(x + 2 * scale, y + 2 * scale, text, scale, Rgb([0, 0, 0]));
+    }
+
+    /// A line of text, 16 pixels high, with its upper left corner at (`x`, `y`).
+    pub fn small(&mut self, x: i32, y: i32, text: &str, colour: Rgb<u8>) {
+        self.text(x, y, text, 2, colour);
+    }
+
+    /// Text of 8x8 cells, each `scale` times as large; letters that the font lacks become question marks.
+    fn text(&mut self, x: i32, y: i32, text: &str, scale: i32, colour: Rgb<u8>) {
         for (i, c) in text.chars().enumerate() {
             let glyph =
                 font8x8::BASIC_FONTS.get(c).or(font8x8::BASIC_FONTS.get('?')).unwrap_or([0; 8]);
             for (row, bits) in glyph.iter().enumerate() {
                 for column in (0..8).filter(|column| bits >> column & 1 == 1) {
-                    let (px, py) =
-                        (x + (2 + 8 * i as i32 + column) * scale, y + (2 + row as i32) * scale);
-                    self.fill(px, py, scale, scale, Rgb([0, 0, 0]));
+                    let (px, py) = (x + (8 * i as i32 + column) * scale, y + row as i32 * scale);
+                    self.fill(px, py, scale, scale, colour);
                 }
             }
         }

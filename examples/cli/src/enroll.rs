@@ -24,8 +24,8 @@ struct Line<'a> {
 /// Runs the command.
 pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
     let name = gallery_file::name(&args.name)?;
-    let threshold = model::threshold(&args.threshold);
     let mut loaded = model::load(&args.model)?;
+    let threshold = loaded.threshold(&args.threshold, 1)?;
     loaded.options.quality = QualityLimits::ENROLMENT;
     let mut pipeline = loaded.pipeline()?;
     let choice = Choice::largest_if(args.one.largest);

@@ -3,27 +3,18 @@
 use crate::args::EvalArgs;
 use crate::embed;
 use crate::faces::{self, Choice};
-use crate::model::{self, Loaded};
+use crate::model;
 use crate::pictures::Picture;
-use crate::progress;
 use crate::report::{Exit, Failure, Outcome, Output};
 use crate::source::Source;
+use crate::verification::{embed_all, percent, read_pairs, score, tell_failures, Embedded};
 use keyface::pipeline::Pipeline;
-use keyface::template::Template;
-use keyface_cli::pairs::PairList;
-use keyface_cli::stats::{
-    auc, cross_validated, equal_error_rate, tar_at_far, OperatingPoint, Scored,
-};
+use keyface_cli::stats::{auc, cross_validated, equal_error_rate, tar_at_far, OperatingPoint};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The false-accept rates reported, with their names in JSON.
 const RATES: [(&str, f64); 4] = [("1e-1", 1e-1), ("1e-2", 1e-2), ("1e-3", 1e-3), ("1e-4", 1e-4)];
-
-/// How many failures are told one by one.
-const TOLD: usize = 10;
 
 /// The result. A rate that the pairs are too few for is null.
 #[derive(Serialize)]
@@ -78,7 +69,8 @@ pub fn run(args: &EvalArgs, out: Output) -> Outcome {
         Way::Whole
     };
     let templates =
-        embed_all(&list.pictures, usize::from(args.jobs), &loaded, |pipeline, name| {
+        embed_all(list.pictures.len(), usize::from(args.jobs), &loaded, |pipeline, i| {
+            let name = &list.pictures[i];
             let bytes = source.read(name)?;
             let picture = Picture::decode(&bytes).map_err(|cause| format!("{name}: {cause}"))?;
             choice.embed(pipeline, &picture).map_err(|cause| format!("{name}: {cause}"))
@@ -124,9 +116,6 @@ pub fn run(args: &EvalArgs, out: Output) -> Outcome {
     Ok(Exit::Done)
 }
 
-/// A picture's embedding, or why there is none.
-pub type Embedded = Result<Template, String>;
-
 /// How a picture of the list becomes an embedding.
 #[derive(Clone, Copy)]
 enum Way {
@@ -149,81 +138,6 @@ impl Way {
             }
         }
     }
-}
-
-/// Reads a list of pairs; errors name the file and the line.
-pub fn read_pairs(path: &Path) -> Result<PairList, Failure> {
-    let bad = |cause: String| Failure::new(Exit::Input, format!("{}: {cause}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
-    PairList::parse(&text).map_err(|e| bad(e.to_string()))
-}
-
-/// Embeds every picture once, `jobs` at a time, each thread on a pipeline of its own. An item that fails holds the cause.
-pub fn embed_all(
-    names: &[String],
-    jobs: usize,
-    loaded: &Loaded,
-    embed: impl Fn(&mut Pipeline, &str) -> Embedded + Sync,
-) -> Result<Vec<Embedded>, Failure> {
-    let next = AtomicUsize::new(0);
-    let bar = progress::bar(names.len(), "embedding");
-    let work = || -> Result<Vec<(usize, Embedded)>, Failure> {
-        let mut pipeline = loaded.pipeline()?;
-        let mut done = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            let Some(name) = names.get(i) else { return Ok(done) };
-            done.push((i, embed(&mut pipeline, name)));
-            bar.inc(1);
-        }
-    };
-    let mut all: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..jobs.min(names.len())).map(|_| scope.spawn(work)).collect();
-        let results: Result<Vec<_>, Failure> = threads
-            .into_iter()
-            .map(|t| {
-                t.join()
-                    .unwrap_or_else(|_| Err(Failure::new(Exit::Internal, "a worker thread failed")))
-            })
-            .collect();
-        results.map(|parts| parts.into_iter().flatten().collect())
-    })?;
-    bar.finish_and_clear();
-    all.sort_unstable_by_key(|(i, _)| *i);
-    Ok(all.into_iter().map(|(_, result)| result).collect())
-}
-
-/// Tells which pictures failed and why, the first few of them; returns how many.
-fn tell_failures(templates: &[Embedded]) -> usize {
-    let causes: Vec<&String> = templates.iter().filter_map(|t| t.as_ref().err()).collect();
-    for cause in causes.iter().take(TOLD) {
-        eprintln!("keyface: {cause}");
-    }
-    if causes.len() > TOLD {
-        eprintln!("keyface: and {} more pictures that could not be used", causes.len() - TOLD);
-    }
-    causes.len()
-}
-
-/// The score of every pair, and how many pairs had none.
-fn score(list: &PairList, templates: &[Embedded]) -> Result<(Vec<Scored>, usize), Failure> {
-    let mut failed = 0;
-    let mut scores = Vec::with_capacity(list.pairs.len());
-    for pair in &list.pairs {
-        let score = match (&templates[pair.a], &templates[pair.b]) {
-            (Ok(a), Ok(b)) => a.similarity(b).map_err(|e| Failure::sdk("a pair", e))?,
-            _ => {
-                failed += 1;
-                -1.0
-            }
-        };
-        scores.push(Scored { score, same: pair.same });
-    }
-    Ok((scores, failed))
-}
-
-fn percent((low, high): (f64, f64)) -> String {
-    format!("{:.2} .. {:.2}", 100.0 * low, 100.0 * high)
 }
 
 fn in_words(line: &Line) -> String {

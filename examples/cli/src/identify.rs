@@ -28,12 +28,15 @@ struct Candidate<'a> {
 /// Runs the command.
 pub fn run(args: &IdentifyArgs, out: Output) -> Outcome {
     let reader = gallery_file::reader(&args.gallery)?;
-    let mut pipeline = model::load(&args.model)?.pipeline()?;
+    let loaded = model::load(&args.model)?;
+    let people = reader.people();
+    let templates = people.iter().map(|p| p.templates).sum();
+    let threshold = loaded.threshold(&args.threshold, templates)?;
+    let mut pipeline = loaded.pipeline()?;
     let face =
         faces::from_file(&mut pipeline, &args.picture, Choice::largest_if(args.one.largest))?;
     let hits =
         reader.search::<5>(&face.template).map_err(|e| gallery_file::failed(&args.gallery, e))?;
-    let people = reader.people();
     let candidates: Vec<Candidate<'_>> = hits
         .iter()
         .filter_map(|hit| {
@@ -41,7 +44,6 @@ pub fn run(args: &IdentifyArgs, out: Output) -> Outcome {
             Some(Candidate { name: person.name.as_str(), score: hit.score })
         })
         .collect();
-    let threshold = model::threshold(&args.threshold);
     let best = candidates.first();
     let name = best.filter(|c| c.score >= threshold).map(|c| c.name);
     let file = args.picture.display().to_string();

@@ -1,5 +1,6 @@
 //! The `keyface` command: find, compare, enrol and identify faces, measure accuracy and speed, inspect packs.
 
+mod affine;
 mod args;
 mod bench;
 mod compare;
@@ -23,6 +24,7 @@ mod progress;
 mod remove;
 mod report;
 mod source;
+mod verification;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Remove(args) => remove::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
+        Command::Affine(args) => affine::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Pack(args) => pack::run(&args, out),
     };

@@ -2,16 +2,23 @@
 
 use crate::args::{ModelArgs, ThresholdArgs};
 use crate::report::{Exit, Failure};
-use keyface::pack::{Pack, Trust};
+use keyface::calibration::Calibration;
+use keyface::pack::{Pack, SectionKind, Trust};
 use keyface::pipeline::{Model, Options, Pipeline};
 use std::path::Path;
 use std::sync::Arc;
 
-/// The pack that ships with the tool.
+/// The pack that ships with the tool, where the tree has it (build.rs).
+#[cfg(default_pack)]
+static BUILT_IN: Option<&[u8]> = Some(include_bytes!("../../../sdk/models/default.kfpack"));
+#[cfg(not(default_pack))]
 static BUILT_IN: Option<&[u8]> = None;
 
-/// Lowest score of a match, where the command line gives none.
+/// Lowest score of a match for a pack without calibration.
 const DEFAULT_THRESHOLD: f32 = 0.35;
+
+/// Rate of false matches where the command line gives none.
+const DEFAULT_RATE: f64 = 1e-3;
 
 /// A loaded pack and how to run it.
 pub struct Loaded {
@@ -62,7 +69,34 @@ impl Loaded {
     }
 }
 
-/// The score from which two faces count as one person's.
-pub fn threshold(args: &ThresholdArgs) -> f32 {
-    args.threshold.unwrap_or(DEFAULT_THRESHOLD)
+impl Loaded {
+    /// The score from which two faces count as one person's: as the command line says, or the pack's calibration, or, for a pack
+    /// without one, [`DEFAULT_THRESHOLD`]. `templates`: how many a probe is compared with.
+    pub fn threshold(&self, args: &ThresholdArgs, templates: usize) -> Result<f32, Failure> {
+        if let Some(threshold) = args.threshold {
+            return Ok(threshold);
+        }
+        let failed = |e| Failure::sdk(&self.name, e);
+        let pack = self.model.pack();
+        let Some(section) = pack.sections().iter().find(|s| s.kind == SectionKind::Calibration)
+        else {
+            if args.fmr.is_some() {
+                return Err(Failure::new(
+                    Exit::Usage,
+                    format!(
+                        "{}: holds no calibration, so --fmr has no meaning; give --threshold",
+                        self.name
+                    ),
+                ));
+            }
+            return Ok(DEFAULT_THRESHOLD);
+        };
+        let table = Calibration::parse(pack.bytes(section)).map_err(failed)?;
+        match (args.fmr, table.threshold_for_fpir(DEFAULT_RATE, templates)) {
+            (Some(rate), _) => table.threshold_for_fpir(f64::from(rate), templates).map_err(failed),
+            (None, Ok(threshold)) => Ok(threshold),
+            // The strictest rate that the table knows.
+            (None, Err(_)) => table.threshold_for_fmr(table.lowest_fmr()).map_err(failed),
+        }
+    }
 }

@@ -74,6 +74,11 @@ impl Picture {
         Ok(Picture { rgb, width: width as usize, height: height as usize, rotation, mirrored })
     }
 
+    /// An upright picture of RGB pixels, `3 * width * height` bytes; sides of 1 to [`MAX_SIDE`].
+    pub fn from_rgb(rgb: Vec<u8>, width: usize, height: usize) -> Picture {
+        Picture { rgb, width, height, rotation: Rotation::None, mirrored: false }
+    }
+
     /// The picture as the SDK takes it.
     pub fn frame(&self) -> Frame<'_> {
         Frame::rgb8(&self.rgb, self.width, self.height)
