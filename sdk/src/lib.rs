@@ -10,7 +10,7 @@
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
 //! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
 //! | 5 | [`gallery`] | enrolled templates and search |
-//! | 6 | [`pipeline`], [`decide`] | frame to observation, observations to a decision |
+//! | 6 | [`pipeline`], [`enrol`], [`decide`] | frame to observation, observations to a decision |
 //!
 //! "No face", "poor quality" and "no match" are values, not errors.
 
@@ -20,6 +20,7 @@ pub mod decide;
 pub mod detect;
 pub mod embed;
 pub mod engine;
+pub mod enrol;
 pub mod error;
 pub mod frame;
 pub mod gallery;

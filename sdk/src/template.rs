@@ -120,7 +120,7 @@ impl Template {
 
     /// Fuses several shots of one person: the weighted sum of the unit vectors, brought back to unit length.
     ///
-    /// With [`landmark_weight`] this is the feature fusion of the KP-RPE paper (arXiv 2403.14852); with equal weights, the plain
+    /// With the landmark score (`quality::landmark_score`) as weight this is the feature fusion of the KP-RPE paper (arXiv 2403.14852); with equal weights, the plain
     /// average. A shot of weight zero does not count. Allocates the result.
     ///
     /// # Errors
@@ -157,22 +157,6 @@ impl Template {
             ));
         }
         Ok(())
-    }
-}
-
-/// Weight of a shot in a fusion, in `0.0..=1.0`: `clip((0.2 - nme) / 0.2, 0, 1) * detector_score`.
-///
-/// `nme` is the normalised mean error of the five points, as a share of the inter-ocular distance: how far they lie from where
-/// alignment wants them, or the landmark model's own estimate. `detector_score` is in `0.0..=1.0`. Values that are not numbers weigh nothing.
-/// Source: KeyPoint Relative Position Encoding for face recognition, arXiv 2403.14852, feature fusion by landmark score.
-#[must_use]
-pub fn landmark_weight(nme: f32, detector_score: f32) -> f32 {
-    let sharpness = ((0.2 - nme) / 0.2).clamp(0.0, 1.0);
-    let weight = sharpness * detector_score.clamp(0.0, 1.0);
-    if weight.is_nan() {
-        0.0
-    } else {
-        weight
     }
 }
 
@@ -283,16 +267,6 @@ mod tests {
         {
             assert_eq!(Template::fuse(bad).unwrap_err().kind(), ErrorKind::InvalidArgument);
         }
-    }
-
-    #[test]
-    fn landmark_weight_matches_the_paper() {
-        assert_eq!(landmark_weight(0.0, 1.0), 1.0);
-        assert!((landmark_weight(0.05, 0.8) - 0.6).abs() < 1e-6); // 0.75 * 0.8
-        assert!((landmark_weight(0.15, 1.0) - 0.25).abs() < 1e-6);
-        assert_eq!(landmark_weight(0.3, 1.0), 0.0);
-        assert_eq!(landmark_weight(f32::NAN, 1.0), 0.0);
-        assert_eq!(landmark_weight(0.0, f32::NAN), 0.0);
     }
 
     #[test]
