@@ -11,6 +11,9 @@
 //!    lock-out; failures never shorten it.
 //! 5. After ALLOW the same person is not allowed again for [`Rules::cooldown_us`].
 
+pub mod audit;
+pub mod challenge;
+pub mod pad;
 mod people;
 mod verdict;
 
