@@ -30,6 +30,9 @@ pub(super) const WIPE_MARK: &[u8; 8] = b"KFWIPED!";
 /// The bytes without which no record can ever be read again: nonce, wrapped key and tag.
 pub(super) const KEY_AREA: std::ops::Range<usize> = 40..112;
 
+/// Numbers beyond this were not given by us; those below can be counted up for ever.
+const MAX_NUMBER: u64 = 1 << 62;
+
 const FIXED: usize = 80;
 const PREFIX: usize = FIXED + NONCE;
 /// Records keep to multiples of this, so that a search for them after damage has few places to look.
@@ -70,8 +73,8 @@ pub(super) fn new_header(host: &HostKey, base: u64) -> Result<([u8; HEADER], Hea
 
 /// Counter at which a wipe of this file began, if one did.
 pub(super) fn wiped_at(bytes: &[u8; HEADER]) -> Option<u64> {
-    (array(bytes, WIPE_MARK_AT as usize) == *WIPE_MARK)
-        .then(|| u64::from_le_bytes(array(bytes, WIPE_COUNTER as usize)))
+    let counter = u64::from_le_bytes(array(bytes, WIPE_COUNTER as usize)).min(MAX_NUMBER);
+    (array(bytes, WIPE_MARK_AT as usize) == *WIPE_MARK).then_some(counter)
 }
 
 /// Reads a header and unwraps the data key.
@@ -88,10 +91,11 @@ pub(super) fn read_header(bytes: &[u8; HEADER], host: &HostKey) -> Result<(Heade
     }
     let tag = array(bytes, 96);
     let data = host.unwrap(&array::<KEY>(bytes, 64), &array(bytes, 40), &bytes[..40], &tag)?;
-    Ok((
-        Header { file_id: array(bytes, 16), base: u64::from_le_bytes(array(bytes, 32)), tag },
-        data,
-    ))
+    let base = u64::from_le_bytes(array(bytes, 32));
+    if base > 2 * MAX_NUMBER {
+        return damaged("the header's counter is out of range");
+    }
+    Ok((Header { file_id: array(bytes, 16), base, tag }, data))
 }
 
 /// One change to the gallery.
@@ -234,7 +238,7 @@ pub(super) fn read_record(bytes: &[u8], key: &DataKey, file_id: &[u8; 16]) -> Op
     let record = RecordId(u64::from_le_bytes(array(prefix, 16)));
     let person = PersonId(u64::from_le_bytes(array(prefix, 24)));
     let model = ModelId(array(prefix, 32));
-    if record.0 == u64::MAX || person.0 == u64::MAX {
+    if record.0 > MAX_NUMBER || person.0 > MAX_NUMBER {
         return None;
     }
     let change = match prefix[4] {
