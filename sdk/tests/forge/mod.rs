@@ -33,7 +33,7 @@ pub fn file(host: &[u8; 32], records: &[Record]) -> Vec<u8> {
     out.extend(0u64.to_le_bytes());
     let nonce = [0x55; 24];
     let mut wrapped = data;
-    let tag = seal(host, &nonce, &out[..40].to_vec(), &mut wrapped);
+    let tag = seal(host, &nonce, &out[..40], &mut wrapped);
     out.extend(nonce);
     out.extend(wrapped);
     out.extend(tag);
