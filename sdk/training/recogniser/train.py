@@ -105,11 +105,21 @@ class Workers:
         return float(flat[-1])
 
 
-def optimiser(model, lr: float, decay: float):
-    plain = [p for n, p in model.named_parameters() if p.ndim < 2 or "pos_embed" in n or "keypoint_linear" in n]
-    ids = {id(p) for p in plain}
-    rest = [p for p in model.parameters() if id(p) not in ids]
-    groups = [{"params": rest, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+def optimiser(model, lr: float, decay: float, keypoint_rate: float):
+    """AdamW; no decay for vectors and position encodings, a higher rate for the key points' linear layer.
+
+    That layer starts at zero, and key points move by a tenth of the crop only: at the common rate its tables stay too
+    flat to matter.
+    """
+    groups = {"matrix": [], "plain": [], "keypoint": []}
+    for name, p in model.named_parameters():
+        kind = "keypoint" if "keypoint_linear" in name else "plain" if p.ndim < 2 or "pos_embed" in name else "matrix"
+        groups[kind].append(p)
+    scale = {"matrix": 1.0, "plain": 1.0, "keypoint": keypoint_rate}
+    groups = [
+        {"params": params, "weight_decay": decay if kind == "matrix" else 0.0, "scale": scale[kind]}
+        for kind, params in groups.items() if params
+    ]
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), foreach=True)
 
 
@@ -157,6 +167,7 @@ def arguments(argv=None):
     p.add_argument("--batch", type=int, default=96)
     p.add_argument("--lr", type=float, default=1.5e-3)
     p.add_argument("--weight-decay", type=float, default=0.03)
+    p.add_argument("--keypoint-rate", type=float, default=5.0, help="times the rate, for the key points' linear layer")
     p.add_argument("--relation", type=float, default=4.0)
     p.add_argument("--ema", type=float, default=0.998)
     p.add_argument("--warmup", type=int, default=200)
@@ -185,7 +196,7 @@ def main(argv=None) -> None:
     chief = workers.rank == 0
     torch.manual_seed(a.seed)
     model = Recogniser(configuration(a)).to(memory_format=torch.channels_last)
-    ema, opt = Ema(model, a.ema), optimiser(model, a.lr, a.weight_decay)
+    ema, opt = Ema(model, a.ema), optimiser(model, a.lr, a.weight_decay, a.keypoint_rate)
     step, samples, start, busy = 0, 0, time.time(), 0.0
     if a.resume and (out / "last.pt").exists():
         state = torch.load(out / "last.pt", map_location="cpu", weights_only=True)
@@ -233,7 +244,7 @@ def main(argv=None) -> None:
         began = time.time()
         rate = a.lr * 0.5 * (1 + math.cos(math.pi * progress)) * min(1, (step + 1) / a.warmup)
         for group in opt.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         x, points, target = next(stream)
         loss, cosine, gap = distillation(model(x.contiguous(memory_format=torch.channels_last), points), target, a.relation)
         opt.zero_grad(set_to_none=True)
