@@ -129,22 +129,22 @@ pub fn import(
     Ok(manifest)
 }
 
-/// A pack that holds a landmark network alone.
+/// A pack that holds the published landmark model as ONNX, to be run and exported; the SDK's own detector has another format.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn landmark_only(landmark: &Landmark, facts: &Facts, out: &Path) -> Result<()> {
+pub fn dfa_only(onnx: &[u8], facts: &Facts, out: &Path) -> Result<()> {
     let manifest = Manifest {
         name: facts.name.clone(),
         min_sdk: keyface::VERSION.into(),
         licence: facts.licence.clone(),
         provenance: facts.provenance.clone(),
         recogniser: None,
-        landmark: Some(landmark.manifest.clone()),
+        landmark: None,
         vectors: 0,
     };
     let mut writer = PackWriter::new(&manifest)?;
-    writer.blob(&landmark.manifest.onnx, SectionKind::Onnx, &landmark.onnx[..])?;
+    writer.blob(crate::dfa::SECTION, SectionKind::Onnx, onnx)?;
     save(writer, facts.secret_key.as_ref(), out)
 }
 

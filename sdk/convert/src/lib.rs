@@ -11,6 +11,9 @@
 //! | [`canonical`] | tensors as the engine wants them: batch norms folded, rows in order |
 //! | [`assemble`] | canonical tensors to a pack with its model id and golden vectors |
 //! | [`quantise`] | int8 weights with a scale per channel |
+//! | [`verify`] | an int8 pack against its f32 reference, layer by layer |
+//! | [`export`], [`onnx`] | a pack as standard ONNX |
+//! | [`dfa`] | the published landmark model as ONNX |
 //! | [`defaults`] | the default pack, from what training exports |
 //! | [`run`] | a network on stored inputs |
 //! | [`npz`] | NumPy archives, for stored inputs and outputs |
@@ -22,7 +25,11 @@ pub mod canonical;
 pub mod checkpoint;
 pub mod config;
 pub mod defaults;
+pub mod dfa;
+pub mod export;
 pub mod network;
 pub mod npz;
+pub mod onnx;
 pub mod quantise;
 pub mod run;
+pub mod verify;

@@ -7,10 +7,9 @@ use keyface::pack::{Pack, Precision, RecogniserManifest, Trust};
 use keyface_convert::assemble::{self, Facts};
 use keyface_convert::checkpoint::Checkpoint;
 use keyface_convert::config::Config;
-use keyface_convert::defaults;
+use keyface_convert::{defaults, dfa, export, run, verify};
 use keyface_convert::network::Network;
 use keyface_convert::npz::Npz;
-use keyface_convert::run;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +29,12 @@ enum Command {
     Pack(PackArgs),
     /// Run a network on stored inputs.
     Run(Run),
+    /// Write a pack's network as standard ONNX, with the key points as an input.
+    Export(Export),
+    /// Make an int8 pack and report what it costs, layer by layer.
+    Quantise(Quantise),
+    /// Compare an int8 pack with its f32 reference.
+    Verify(Verify),
     /// Copy a pack with an ed25519 signature.
     Sign(Sign),
 }
@@ -130,6 +135,51 @@ struct Run {
 }
 
 #[derive(Args)]
+struct Export {
+    pack: PathBuf,
+    #[arg(short, long, value_name = "ONNX")]
+    output: PathBuf,
+}
+
+/// On what to compare, and what to do with the result.
+#[derive(Args)]
+struct Check {
+    /// .npz with `image` (uint8 [N,3,H,W]) and `keypoints` (float32 [N,5,2]); 16 synthetic pictures if not given.
+    #[arg(long, value_name = "NPZ")]
+    images: Option<PathBuf>,
+    /// Write the report as JSON.
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+    /// Fail if the embedding cosine of any picture is lower.
+    #[arg(long, value_name = "COSINE")]
+    min_cosine: Option<f64>,
+}
+
+#[derive(Args)]
+struct Quantise {
+    checkpoint: PathBuf,
+    /// As for import.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    about: About,
+    #[command(flatten)]
+    check: Check,
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+}
+
+#[derive(Args)]
+struct Verify {
+    pack: PathBuf,
+    /// f32 pack of the same checkpoint.
+    #[arg(long, value_name = "PACK")]
+    against: PathBuf,
+    #[command(flatten)]
+    check: Check,
+}
+
+#[derive(Args)]
 struct Sign {
     pack: PathBuf,
     /// ed25519 secret key: 32 bytes, or 64 hex digits.
@@ -144,6 +194,9 @@ fn main() -> ExitCode {
         Command::Import(a) => import(&a),
         Command::Pack(a) => pack(&a),
         Command::Run(a) => run_network(&a),
+        Command::Export(a) => export_network(&a),
+        Command::Quantise(a) => quantise(&a),
+        Command::Verify(a) => verify_pack(&a),
         Command::Sign(a) => sign(&a),
     };
     match done {
@@ -156,36 +209,38 @@ fn main() -> ExitCode {
 }
 
 fn import(a: &Import) -> Result<()> {
-    let manifest = import_to(
-        &a.checkpoint,
-        a.config.as_deref(),
-        a.precision.into(),
-        &a.about.facts(&a.checkpoint)?,
-        &a.output,
-    )?;
-    println!("{}: {}", a.output.display(), describe(&manifest));
+    let facts = a.about.facts(&a.checkpoint)?;
+    let what = import_to(&a.checkpoint, a.config.as_deref(), a.precision.into(), &facts, &a.output)?;
+    println!("{}: {what}", a.output.display());
     Ok(())
 }
 
+/// Imports any network and says in words which.
 fn import_to(
     path: &Path,
     config: Option<&Path>,
     precision: Precision,
     facts: &Facts,
     out: &Path,
-) -> Result<RecogniserManifest> {
+) -> Result<String> {
     let checkpoint = Checkpoint::open(path)?;
     let config = config.map(Config::read).transpose()?.unwrap_or_default();
-    let network = Network::infer(&checkpoint, &config)
-        .with_context(|| format!("cannot import {}", path.display()))?;
+    let cannot = || format!("cannot import {}", path.display());
+    if dfa::is_dfa(&checkpoint) {
+        ensure!(precision == Precision::F32, "the landmark model runs in f32 only");
+        let graph = dfa::graph(&checkpoint).with_context(cannot)?;
+        assemble::dfa_only(&graph.encode(), facts, out)?;
+        return Ok("landmark model of 1050 anchors".into());
+    }
+    let network = Network::infer(&checkpoint, &config).with_context(cannot)?;
     for sentence in &network.assumed {
         eprintln!("assumed: {sentence}");
     }
     let bar = bar(&checkpoint);
-    let manifest =
-        assemble::import(&checkpoint, &network, precision, None, facts, out, |n| bar.inc(n))?;
+    let done = |n| bar.inc(n);
+    let manifest = assemble::import(&checkpoint, &network, precision, None, facts, out, done)?;
     bar.finish_and_clear();
-    Ok(manifest)
+    Ok(describe(&manifest))
 }
 
 fn bar(checkpoint: &Checkpoint) -> ProgressBar {
@@ -236,7 +291,61 @@ fn run_network(a: &Run) -> Result<()> {
             m.precision
         );
     }
-    run::recogniser(&pack, &input, a.blocks, a.threads)?.write(&a.output)
+    let output = if pack.manifest().recogniser.is_some() {
+        run::recogniser(&pack, &input, a.blocks, a.threads)?
+    } else {
+        dfa::run(dfa::section(&pack)?, &input)?
+    };
+    output.write(&a.output)
+}
+
+fn export_network(a: &Export) -> Result<()> {
+    let pack = Pack::open(&a.pack, Trust::Anyone)?;
+    if pack.manifest().recogniser.is_some() {
+        export::graph(&pack)?.save(&a.output)
+    } else {
+        std::fs::write(&a.output, dfa::section(&pack)?)
+            .with_context(|| format!("cannot write {}", a.output.display()))
+    }
+}
+
+fn quantise(a: &Quantise) -> Result<()> {
+    let folder = tempfile::tempdir().context("no place for temporary files")?;
+    let reference = folder.path().join("f32.kfpack");
+    let config = a.config.as_deref();
+    let facts = a.about.facts(&a.checkpoint)?;
+    import_to(&a.checkpoint, config, Precision::F32, &Facts::default(), &reference)?;
+    // A pack that fails the check is not left behind.
+    let draft = folder.path().join("int8.kfpack");
+    import_to(&a.checkpoint, config, Precision::Int8, &Facts::default(), &draft)?;
+    check(&a.check, &reference, &draft)?;
+    let what = import_to(&a.checkpoint, config, Precision::Int8, &facts, &a.output)?;
+    println!("{}: {what}", a.output.display());
+    Ok(())
+}
+
+fn verify_pack(a: &Verify) -> Result<()> {
+    check(&a.check, &a.against, &a.pack)
+}
+
+fn check(a: &Check, reference: &Path, candidate: &Path) -> Result<()> {
+    let reference = Pack::open(reference, Trust::Anyone)?;
+    let candidate = Pack::open(candidate, Trust::Anyone)?;
+    let m = reference.manifest().recogniser.as_ref().context("the reference holds no recogniser")?;
+    let pictures = match &a.images {
+        Some(path) => Npz::read(path)?,
+        None => run::synthetic(16, m.input_size),
+    };
+    let shots = run::Shots::of(&pictures, m.input_size)?;
+    let report = verify::compare(&reference, &candidate, &shots)?;
+    println!("{report}");
+    if let Some(path) = &a.report {
+        let json = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let (worst, floor) = (report.embedding.worst, a.min_cosine.unwrap_or(-1.0));
+    ensure!(worst >= floor, "embedding cosine {worst:.6} is below the floor {floor}");
+    Ok(())
 }
 
 fn sign(a: &Sign) -> Result<()> {

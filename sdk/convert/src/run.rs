@@ -1,6 +1,6 @@
 //! Runs a network on stored inputs.
 
-use crate::npz::{Array, Npz};
+use crate::npz::{Array, Npz, Values};
 use anyhow::{ensure, Context, Result};
 use keyface::engine::Recogniser;
 use keyface::pack::Pack;
@@ -87,6 +87,21 @@ impl<'a> Shots<'a> {
         let flat = &self.keypoints[10 * i..][..10];
         std::array::from_fn(|p| [flat[2 * p], flat[2 * p + 1]])
     }
+}
+
+/// `n` seeded pictures of no face with plausible key points, as `image` and `keypoints`.
+#[must_use]
+pub fn synthetic(n: usize, side: usize) -> Npz {
+    let (mut images, mut keypoints) = (Vec::new(), Vec::new());
+    for i in 0..n {
+        let (image, points) = crate::assemble::synthetic(i as u64, side);
+        images.extend(image);
+        keypoints.extend_from_slice(points.as_flattened());
+    }
+    let mut npz = Npz::default();
+    npz.insert("image", Array { shape: vec![n, 3, side, side], values: Values::U8(images) });
+    npz.insert("keypoints", Array::f32(&[n, 5, 2], keypoints));
+    npz
 }
 
 fn image_array(input: &Npz, side: usize) -> Result<&[u8]> {
