@@ -20,7 +20,8 @@ pub const SIDE: usize = 160;
 pub const SECTION: &str = "dfa.onnx";
 
 /// Cell sizes of the three levels in pixels, and the two anchor sizes of each.
-const LEVELS: [(usize, [f32; 2]); 3] = [(8, [64.0, 80.0]), (16, [96.0, 112.0]), (32, [128.0, 144.0])];
+const LEVELS: [(usize, [f32; 2]); 3] =
+    [(8, [64.0, 80.0]), (16, [96.0, 112.0]), (32, [128.0, 144.0])];
 /// Factors of decoded centres and sizes.
 const VARIANCES: [f32; 2] = [0.1, 0.2];
 /// Box, two class scores, five points.
@@ -80,7 +81,9 @@ pub fn run(onnx: &[u8], input: &Npz) -> Result<Npz> {
     let n = image.shape[0];
     let mut out = Npz::default();
     for ((name, shape), values) in
-        [("landmarks", vec![n, 5, 2]), ("bbox", vec![n, 4]), ("score", vec![n, 1])].into_iter().zip(found)
+        [("landmarks", vec![n, 5, 2]), ("bbox", vec![n, 4]), ("score", vec![n, 1])]
+            .into_iter()
+            .zip(found)
     {
         ensure!(values.len() == shape.iter().product::<usize>(), "the network gave no {name}");
         out.insert(name, Array::f32(&shape, values));
@@ -126,7 +129,13 @@ impl Builder<'_> {
             for (u, &(to, stride)) in units.iter().enumerate() {
                 let name = format!("body.stage{}.{u}", s + 1);
                 if from == 3 {
-                    x = self.conv_bn(&name, 0, &x, Conv { from, to, side: 3, stride, groups: 1 }, Some(LEAK))?;
+                    x = self.conv_bn(
+                        &name,
+                        0,
+                        &x,
+                        Conv { from, to, side: 3, stride, groups: 1 },
+                        Some(LEAK),
+                    )?;
                 } else {
                     let depthwise = Conv { from, to: from, side: 3, stride, groups: from };
                     x = self.conv_bn(&name, 0, &x, depthwise, Some(LEAK))?;
@@ -141,8 +150,9 @@ impl Builder<'_> {
         let mut heads: [Vec<String>; 3] = Default::default();
         for (i, map) in pyramid.iter().enumerate() {
             let feature = self.context(&format!("ssh{}", i + 1), map)?;
-            for ((head, width), all) in
-                [("BboxHead", 4), ("ClassHead", 2), ("LandmarkHead", 10)].into_iter().zip(&mut heads)
+            for ((head, width), all) in [("BboxHead", 4), ("ClassHead", 2), ("LandmarkHead", 10)]
+                .into_iter()
+                .zip(&mut heads)
             {
                 all.push(self.head(&format!("{head}.{i}.conv1x1"), &feature, width)?);
             }
@@ -185,7 +195,14 @@ impl Builder<'_> {
         })
     }
 
-    fn convolution(&mut self, name: &str, x: &str, c: Conv, weight: &[f32], bias: &[f32]) -> String {
+    fn convolution(
+        &mut self,
+        name: &str,
+        x: &str,
+        c: Conv,
+        weight: &[f32],
+        bias: &[f32],
+    ) -> String {
         let dims = [c.to, c.from / c.groups, c.side, c.side];
         let weight = self.g.constant(&format!("{name}.weight"), &dims, weight);
         let bias = self.g.constant(&format!("{name}.bias"), &[c.to], bias);
@@ -205,7 +222,13 @@ impl Builder<'_> {
         let merge = Conv { from: WIDTH, to: WIDTH, side: 3, stride: 1, groups: 1 };
         let mut out = Vec::new();
         for (i, (map, from)) in maps.iter().enumerate() {
-            out.push(self.conv_bn(&format!("fpn.output{}", i + 1), 0, map, point(*from), Some(LEAK))?);
+            out.push(self.conv_bn(
+                &format!("fpn.output{}", i + 1),
+                0,
+                map,
+                point(*from),
+                Some(LEAK),
+            )?);
         }
         for i in [1, 0] {
             let none = self.g.constant(&format!("fpn.{i}.roi"), &[0], &[]);
@@ -230,7 +253,8 @@ impl Builder<'_> {
         let three = self.conv_bn(&part("conv3X3"), 0, x, conv(WIDTH, half), None)?;
         let shared = self.conv_bn(&part("conv5X5_1"), 0, x, conv(WIDTH, quarter), Some(LEAK))?;
         let five = self.conv_bn(&part("conv5X5_2"), 0, &shared, conv(quarter, quarter), None)?;
-        let more = self.conv_bn(&part("conv7X7_2"), 0, &shared, conv(quarter, quarter), Some(LEAK))?;
+        let more =
+            self.conv_bn(&part("conv7X7_2"), 0, &shared, conv(quarter, quarter), Some(LEAK))?;
         let seven = self.conv_bn(&part("conv7x7_3"), 0, &more, conv(quarter, quarter), None)?;
         let all = self.g.node("Concat", &[&three, &five, &seven], &[("axis", Attr::Int(1))]);
         Ok(self.g.node("Relu", &[&all], &[]))
@@ -250,7 +274,8 @@ impl Builder<'_> {
     fn face(&mut self, boxes: &str, classes: &str, points: &str) -> Result<()> {
         let priors = priors();
         let n = priors.len();
-        let column = |pick: fn(&[f32; 4]) -> [f32; 2]| priors.iter().flat_map(pick).collect::<Vec<_>>();
+        let column =
+            |pick: fn(&[f32; 4]) -> [f32; 2]| priors.iter().flat_map(pick).collect::<Vec<_>>();
         let (centres, sizes) = (column(|p| [p[0], p[1]]), column(|p| [p[2], p[3]]));
         let steps: Vec<f32> = sizes.iter().map(|s| s * VARIANCES[0]).collect();
         let centre = self.g.constant("priors.centre", &[1, n, 2], &centres);
@@ -269,7 +294,8 @@ impl Builder<'_> {
         let low = self.g.node("Sub", &[&middle, &half], &[]);
         let high = self.g.node("Add", &[&low, &extent], &[]);
 
-        let five = |values: &[f32]| values.chunks_exact(2).flat_map(|p| p.repeat(5)).collect::<Vec<_>>();
+        let five =
+            |values: &[f32]| values.chunks_exact(2).flat_map(|p| p.repeat(5)).collect::<Vec<_>>();
         let centre = self.g.constant("priors.centre5", &[1, n, 10], &five(&centres));
         let step = self.g.constant("priors.step5", &[1, n, 10], &five(&steps));
         let moved = self.g.node("Mul", &[points, &step], &[]);
@@ -358,7 +384,9 @@ fn priors() -> Vec<[f32; 4]> {
 /// # Errors
 /// When the pack holds none.
 pub fn section(pack: &keyface::pack::Pack) -> Result<&[u8]> {
-    let section = pack.section(SECTION).context("the pack holds neither a recogniser nor this landmark model")?;
+    let section = pack
+        .section(SECTION)
+        .context("the pack holds neither a recogniser nor this landmark model")?;
     Ok(pack.bytes(section))
 }
 

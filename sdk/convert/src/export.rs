@@ -21,7 +21,8 @@ const NORM_EPS: f32 = 1e-5;
 /// When the pack holds no recogniser or lacks a tensor.
 pub fn graph(pack: &Pack) -> Result<Graph> {
     let m = pack.manifest().recogniser.as_ref().context("the pack holds no recogniser")?;
-    let mut e = Exporter { pack, m, g: Graph::new(&pack.manifest().name), shared: Shared::default() };
+    let mut e =
+        Exporter { pack, m, g: Graph::new(&pack.manifest().name), shared: Shared::default() };
     e.inputs()?;
     let mut x = e.stem()?;
     for block in 0..m.depth {
@@ -120,7 +121,14 @@ impl<'a> Exporter<'a> {
             Stem::Patch { size } => {
                 let weight = self.matrix("stem.0", (d, 3 * size * size))?;
                 let side = *size as i64;
-                x = self.convolution("stem.0", &x, [d, 3, *size, *size], &weight, &[side, side], 0)?;
+                x = self.convolution(
+                    "stem.0",
+                    &x,
+                    [d, 3, *size, *size],
+                    &weight,
+                    &[side, side],
+                    0,
+                )?;
             }
             Stem::Conv { channels } => {
                 let mut from = 3;
@@ -267,7 +275,8 @@ impl<'a> Exporter<'a> {
         for (pair, bucket) in bucket_ids(self.m.grid()).into_iter().enumerate() {
             choose[pair * BUCKETS + bucket as usize] = 1.0;
         }
-        let choose = self.g.constant(&format!("{name}.buckets"), &[tokens, tokens, BUCKETS], &choose);
+        let choose =
+            self.g.constant(&format!("{name}.buckets"), &[tokens, tokens, BUCKETS], &choose);
         let by_query = self.g.transpose(weights, &[0, 2, 1, 3]);
         let sums = self.g.node("MatMul", &[&by_query, &choose], &[]);
         let sums = self.g.transpose(&sums, &[0, 2, 1, 3]);

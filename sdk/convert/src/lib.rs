@@ -12,6 +12,7 @@
 //! | [`assemble`] | canonical tensors to a pack with its model id and golden vectors |
 //! | [`quantise`] | int8 weights with a scale per channel |
 //! | [`verify`] | an int8 pack against its f32 reference, layer by layer |
+//! | [`calibrate`] | the table from score to false-match rate |
 //! | [`export`], [`onnx`] | a pack as standard ONNX |
 //! | [`dfa`] | the published landmark model as ONNX |
 //! | [`defaults`] | the default pack, from what training exports |
@@ -21,6 +22,7 @@
 //! Errors are [`anyhow::Error`]: a person reads them.
 
 pub mod assemble;
+pub mod calibrate;
 pub mod canonical;
 pub mod checkpoint;
 pub mod config;

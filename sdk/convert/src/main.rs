@@ -3,13 +3,14 @@
 use anyhow::{bail, ensure, Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use keyface::pack::{Pack, Precision, RecogniserManifest, Trust};
+use keyface::pack::{Pack, Precision, RecogniserManifest, SectionKind, Trust};
 use keyface_convert::assemble::{self, Facts};
+use keyface_convert::calibrate::{self, Faces};
 use keyface_convert::checkpoint::Checkpoint;
 use keyface_convert::config::Config;
-use keyface_convert::{defaults, dfa, export, run, verify};
 use keyface_convert::network::Network;
 use keyface_convert::npz::Npz;
+use keyface_convert::{defaults, dfa, export, run, verify};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,6 +36,8 @@ enum Command {
     Quantise(Quantise),
     /// Compare an int8 pack with its f32 reference.
     Verify(Verify),
+    /// Put a table from score to false-match rate into a pack.
+    Calibrate(Calibrate),
     /// Copy a pack with an ed25519 signature.
     Sign(Sign),
 }
@@ -180,6 +183,25 @@ struct Verify {
 }
 
 #[derive(Args)]
+struct Calibrate {
+    pack: PathBuf,
+    /// .npz with `image`, `keypoints` and `identity` (integers [N]) of persons the network was not trained on.
+    #[arg(long, value_name = "NPZ")]
+    faces: PathBuf,
+    /// As --faces, with `family` (integers [N]): a second table, of relatives.
+    #[arg(long, value_name = "NPZ")]
+    relatives: Option<PathBuf>,
+    /// Write what the tables rest on as JSON.
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+    /// Sign with the ed25519 secret key in this file: 32 bytes, or 64 hex digits.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    #[arg(short, long, value_name = "PACK")]
+    output: PathBuf,
+}
+
+#[derive(Args)]
 struct Sign {
     pack: PathBuf,
     /// ed25519 secret key: 32 bytes, or 64 hex digits.
@@ -197,6 +219,7 @@ fn main() -> ExitCode {
         Command::Export(a) => export_network(&a),
         Command::Quantise(a) => quantise(&a),
         Command::Verify(a) => verify_pack(&a),
+        Command::Calibrate(a) => calibrate_pack(&a),
         Command::Sign(a) => sign(&a),
     };
     match done {
@@ -210,7 +233,8 @@ fn main() -> ExitCode {
 
 fn import(a: &Import) -> Result<()> {
     let facts = a.about.facts(&a.checkpoint)?;
-    let what = import_to(&a.checkpoint, a.config.as_deref(), a.precision.into(), &facts, &a.output)?;
+    let what =
+        import_to(&a.checkpoint, a.config.as_deref(), a.precision.into(), &facts, &a.output)?;
     println!("{}: {what}", a.output.display());
     Ok(())
 }
@@ -317,9 +341,11 @@ fn quantise(a: &Quantise) -> Result<()> {
     import_to(&a.checkpoint, config, Precision::F32, &Facts::default(), &reference)?;
     // A pack that fails the check is not left behind.
     let draft = folder.path().join("int8.kfpack");
-    import_to(&a.checkpoint, config, Precision::Int8, &Facts::default(), &draft)?;
+    let what = import_to(&a.checkpoint, config, Precision::Int8, &facts, &draft)?;
     check(&a.check, &reference, &draft)?;
-    let what = import_to(&a.checkpoint, config, Precision::Int8, &facts, &a.output)?;
+    let pack = Pack::open(&draft, Trust::Anyone)?;
+    let writer = assemble::copy(&pack, pack.manifest(), |_| true)?;
+    assemble::save(writer, facts.secret_key.as_ref(), &a.output)?;
     println!("{}: {what}", a.output.display());
     Ok(())
 }
@@ -331,7 +357,8 @@ fn verify_pack(a: &Verify) -> Result<()> {
 fn check(a: &Check, reference: &Path, candidate: &Path) -> Result<()> {
     let reference = Pack::open(reference, Trust::Anyone)?;
     let candidate = Pack::open(candidate, Trust::Anyone)?;
-    let m = reference.manifest().recogniser.as_ref().context("the reference holds no recogniser")?;
+    let m =
+        reference.manifest().recogniser.as_ref().context("the reference holds no recogniser")?;
     let pictures = match &a.images {
         Some(path) => Npz::read(path)?,
         None => run::synthetic(16, m.input_size),
@@ -340,12 +367,45 @@ fn check(a: &Check, reference: &Path, candidate: &Path) -> Result<()> {
     let report = verify::compare(&reference, &candidate, &shots)?;
     println!("{report}");
     if let Some(path) = &a.report {
-        let json = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        write_json(path, &report)?;
     }
     let (worst, floor) = (report.embedding.worst, a.min_cosine.unwrap_or(-1.0));
     ensure!(worst >= floor, "embedding cosine {worst:.6} is below the floor {floor}");
     Ok(())
+}
+
+fn calibrate_pack(a: &Calibrate) -> Result<()> {
+    let key = a.key.as_deref().map(read_key).transpose()?;
+    let pack = Pack::open(&a.pack, Trust::Anyone)?;
+    let faces = Faces::embed(&pack, &Npz::read(&a.faces)?)?;
+    let mut scores = faces.scores();
+    let (table, report) =
+        calibrate::table(&faces, "strangers", &mut scores.strangers, &scores.genuine)?;
+    let mut sections = vec![(calibrate::SECTION, table.to_json()?)];
+    let mut reports = vec![report];
+    if let Some(path) = &a.relatives {
+        let faces = Faces::embed(&pack, &Npz::read(path)?)?;
+        let mut scores = faces.scores();
+        let (table, report) =
+            calibrate::table(&faces, "relatives", &mut scores.relatives, &scores.genuine)?;
+        sections.push((calibrate::RELATIVES, table.to_json()?));
+        reports.push(report);
+    }
+    reports.iter().for_each(|report| println!("{report}"));
+    if let Some(path) = &a.report {
+        write_json(path, &reports)?;
+    }
+    let old = [calibrate::SECTION, calibrate::RELATIVES];
+    let mut writer = assemble::copy(&pack, pack.manifest(), |name| !old.contains(&name))?;
+    for (name, json) in sections {
+        writer.blob(name, SectionKind::Calibration, json)?;
+    }
+    assemble::save(writer, key.as_ref(), &a.output)
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(value)?;
+    std::fs::write(path, json + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn sign(a: &Sign) -> Result<()> {

@@ -173,7 +173,8 @@ impl Graph {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(self, path: &Path) -> Result<()> {
-        std::fs::write(path, self.encode()).with_context(|| format!("cannot write {}", path.display()))
+        std::fs::write(path, self.encode())
+            .with_context(|| format!("cannot write {}", path.display()))
     }
 
     fn initializer(&mut self, name: &str, dims: &[usize], of: DataType, raw: Vec<u8>) -> String {

@@ -115,7 +115,13 @@ pub fn compare(reference: &Arc<Pack>, candidate: &Arc<Pack>, shots: &Shots<'_>) 
     let (mut want, mut got) = (vec![0.0; m.output_dim], vec![0.0; m.output_dim]);
     let mut noise: Vec<Noise> = (0..m.depth).map(|_| Noise::default()).collect();
     let mut blocks: Vec<Block> = (0..m.depth)
-        .map(|block| Block { block, snr_db: 0.0, worst_cosine: 2.0, worst_token: 0, worst_picture: 0 })
+        .map(|block| Block {
+            block,
+            snr_db: 0.0,
+            worst_cosine: 2.0,
+            worst_token: 0,
+            worst_picture: 0,
+        })
         .collect();
     let mut cosines = Vec::with_capacity(shots.len());
     for i in 0..shots.len() {
@@ -183,7 +189,11 @@ impl fmt::Display for Report {
         for l in &self.layers {
             writeln!(f, "{:<24} {:>12.1}", l.name, l.snr_db)?;
         }
-        writeln!(f, "{:<24} {:>12} {:>14} {:>8} {:>8}", "output of", "SNR dB", "worst cosine", "token", "picture")?;
+        writeln!(
+            f,
+            "{:<24} {:>12} {:>14} {:>8} {:>8}",
+            "output of", "SNR dB", "worst cosine", "token", "picture"
+        )?;
         for b in &self.blocks {
             writeln!(
                 f,
