@@ -5,7 +5,7 @@ use crate::faces::{self, Choice};
 use crate::gallery_file;
 use crate::model;
 use crate::progress;
-use crate::report::{Exit, Failure, Outcome, Output};
+use crate::report::{counted, Exit, Failure, Outcome, Output};
 use keyface::pipeline::{Face, Pipeline};
 use keyface::quality::QualityLimits;
 use keyface::template::Template;
@@ -68,9 +68,9 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
         );
     }
     out.text(format_args!(
-        "{name} enrolled in {} from {} shots",
+        "{name} enrolled in {} from {}",
         args.gallery.gallery.display(),
-        shots.len()
+        counted(shots.len(), "shot")
     ))?;
     out.object(&Line { name: name.as_str(), shots: shots.len(), templates })?;
     Ok(Exit::Done)

@@ -2,7 +2,7 @@
 
 use crate::args::GalleryArgs;
 use crate::gallery_file;
-use crate::report::{Exit, Outcome, Output};
+use crate::report::{counted, Exit, Outcome, Output};
 use serde::Serialize;
 
 /// One person's line.
@@ -17,7 +17,7 @@ pub fn run(args: &GalleryArgs, out: Output) -> Outcome {
     let reader = gallery_file::reader(args)?;
     let people = reader.people();
     for person in &people {
-        out.text(format_args!("{:30} {:3} templates", person.name, person.templates))?;
+        out.text(format_args!("{:30} {}", person.name, counted(person.templates, "template")))?;
         out.object(&Line { name: person.name.as_str(), templates: person.templates })?;
     }
     if people.is_empty() {

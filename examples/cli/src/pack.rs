@@ -117,7 +117,7 @@ fn in_words(pack: &Pack, file: &str) -> String {
 
 fn verify(path: Option<&Path>, trust: Trust, out: Output) -> Outcome {
     let (pack, file) = open_pack(path, trust)?;
-    let cosine = self_test(&pack).map_err(|e| Failure::sdk(&file, e).with_exit(Exit::Pack))?;
+    let cosine = self_test(&pack).map_err(|e| Failure::sdk(&file, e))?;
     let ok = cosine.is_none_or(|c| c >= GOLDEN_COSINE);
     let verified = Verified {
         file: &file,

@@ -74,6 +74,9 @@ impl Failure {
             }
             _ => Exit::Internal,
         };
+        if error.kind() == ErrorKind::UnsupportedCpu {
+            return Failure::new(exit, format!("KEYFACE_CPU: {error}"));
+        }
         Failure::new(exit, format!("{subject}: {error}"))
     }
 
@@ -81,6 +84,11 @@ impl Failure {
     pub fn with_exit(self, exit: Exit) -> Failure {
         Failure { exit, ..self }
     }
+}
+
+/// A number with its noun: `1 shot`, `2 shots`.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Where results go: text for people, or one JSON object a line.

@@ -490,6 +490,13 @@ fn bench_reports_every_step() {
     }
     assert_eq!(json["threads"], 1);
     assert!(json["cpu"].is_string());
+    let unknown = Command::new(env!("CARGO_BIN_EXE_keyface"))
+        .arg("bench")
+        .env("KEYFACE_CPU", "abacus")
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("KEYFACE_CPU"));
 }
 
 #[test]
