@@ -70,33 +70,92 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// The score from which two faces count as one person's: as the command line says, or the pack's calibration, or, for a pack
-    /// without one, [`DEFAULT_THRESHOLD`]. `templates`: how many a probe is compared with.
+    /// The score from which two faces count as one person's: as the command line says, or by the pack's calibration, or, for a
+    /// pack without one, a fixed score. `templates`: how many a probe is compared with.
     pub fn threshold(&self, args: &ThresholdArgs, templates: usize) -> Result<f32, Failure> {
-        if let Some(threshold) = args.threshold {
-            return Ok(threshold);
-        }
-        let failed = |e| Failure::sdk(&self.name, e);
-        let pack = self.model.pack();
-        let Some(section) = pack.sections().iter().find(|s| s.kind == SectionKind::Calibration)
-        else {
-            if args.fmr.is_some() {
-                return Err(Failure::new(
-                    Exit::Usage,
-                    format!(
-                        "{}: holds no calibration, so --fmr has no meaning; give --threshold",
-                        self.name
-                    ),
-                ));
-            }
-            return Ok(DEFAULT_THRESHOLD);
+        threshold(self.model.pack(), &self.name, args, templates)
+    }
+}
+
+/// The table of strangers' scores, if `pack` holds one.
+pub fn calibration(pack: &Pack) -> keyface::Result<Option<Calibration>> {
+    let section = pack.section("calibration").filter(|s| s.kind == SectionKind::Calibration);
+    section.map(|s| Calibration::parse(pack.bytes(s))).transpose()
+}
+
+fn threshold(
+    pack: &Pack,
+    name: &str,
+    args: &ThresholdArgs,
+    templates: usize,
+) -> Result<f32, Failure> {
+    if let Some(threshold) = args.threshold {
+        return Ok(threshold);
+    }
+    let failed = |e| Failure::sdk(name, e);
+    let Some(table) = calibration(pack).map_err(failed)? else {
+        return match args.fmr {
+            None => Ok(DEFAULT_THRESHOLD),
+            Some(_) => Err(Failure::new(
+                Exit::Usage,
+                format!("{name}: holds no calibration, so --fmr says nothing: give --threshold"),
+            )),
         };
-        let table = Calibration::parse(pack.bytes(section)).map_err(failed)?;
-        match (args.fmr, table.threshold_for_fpir(DEFAULT_RATE, templates)) {
-            (Some(rate), _) => table.threshold_for_fpir(f64::from(rate), templates).map_err(failed),
-            (None, Ok(threshold)) => Ok(threshold),
-            // The strictest rate that the table knows.
-            (None, Err(_)) => table.threshold_for_fmr(table.lowest_fmr()).map_err(failed),
+    };
+    if let Some(rate) = args.fmr {
+        return table.threshold_for_fpir(f64::from(rate), templates).map_err(failed);
+    }
+    // Where the data do not reach the usual rate: the strictest that they do.
+    table
+        .threshold_for_fpir(DEFAULT_RATE, templates)
+        .or_else(|_| table.threshold_for_fmr(table.lowest_fmr()))
+        .map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyface::pack::{Manifest, PackWriter};
+
+    fn pack(calibration: Option<&str>) -> Arc<Pack> {
+        let manifest = Manifest {
+            name: "test".into(),
+            min_sdk: "0.1.0".into(),
+            licence: String::new(),
+            provenance: String::new(),
+            recogniser: None,
+            landmark: None,
+            vectors: 0,
+        };
+        let mut writer = PackWriter::new(&manifest).unwrap();
+        if let Some(json) = calibration {
+            writer.blob("calibration", SectionKind::Calibration, json.as_bytes().to_vec()).unwrap();
         }
+        Pack::from_bytes(&writer.finish(None), Trust::Anyone).unwrap()
+    }
+
+    #[test]
+    fn the_calibration_decides_unless_told_otherwise() {
+        let table = r#"{"version":1,"impostor_pairs":100000,"points":[[0.1,0.01],[0.3,0.001],[0.5,0.0001]]}"#;
+        let pack = pack(Some(table));
+        let of = |threshold, fmr, templates| {
+            super::threshold(&pack, "p", &ThresholdArgs { threshold, fmr }, templates)
+        };
+        assert_eq!(of(None, None, 1).unwrap(), 0.3);
+        assert_eq!(of(None, None, 5).unwrap(), 0.5, "five chances to match by accident");
+        assert_eq!(of(None, None, 1000).unwrap(), 0.5, "the strictest that the data support");
+        assert_eq!(of(None, Some(0.05), 1).unwrap(), 0.1);
+        assert_eq!(of(Some(0.77), None, 1).unwrap(), 0.77);
+        let refused = of(None, Some(1e-6), 1).unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+        assert!(refused.message.contains("impostor pairs"), "{}", refused.message);
+    }
+
+    #[test]
+    fn a_pack_without_calibration_has_a_fixed_score() {
+        let of =
+            |fmr| super::threshold(&pack(None), "p", &ThresholdArgs { threshold: None, fmr }, 1);
+        assert_eq!(of(None).unwrap(), DEFAULT_THRESHOLD);
+        assert!(of(Some(0.01)).unwrap_err().message.contains("no calibration"));
     }
 }

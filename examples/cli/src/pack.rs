@@ -1,8 +1,9 @@
 //! `keyface pack info` and `keyface pack verify`.
 
 use crate::args::{PackArgs, PackCommand};
-use crate::model::open_pack;
+use crate::model::{calibration, open_pack};
 use crate::report::{Exit, Failure, Outcome, Output};
+use keyface::calibration::Calibration;
 use keyface::detect::Detector;
 use keyface::engine::Recogniser;
 use keyface::pack::{Manifest, Pack, Trust};
@@ -21,7 +22,14 @@ struct Info<'a> {
     digest: String,
     signer: Option<String>,
     manifest: &'a Manifest,
+    calibration: Option<CalibrationJson>,
     sections: Vec<SectionJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct CalibrationJson {
+    impostor_pairs: u64,
+    lowest_fmr: f64,
 }
 
 #[derive(Serialize)]
@@ -58,23 +66,28 @@ fn hex(bytes: &[u8]) -> String {
 fn info(path: Option<&Path>, out: Output) -> Outcome {
     let (pack, file) = open_pack(path, Trust::Anyone)?;
     let manifest = pack.manifest();
+    let table = calibration(&pack).map_err(|e| Failure::sdk(&file, e))?;
     out.object(&Info {
         file: &file,
         bytes: pack.len(),
         digest: hex(pack.digest()),
         signer: pack.signer().map(|k| hex(k)),
         manifest,
+        calibration: table.as_ref().map(|t| CalibrationJson {
+            impostor_pairs: t.impostor_pairs(),
+            lowest_fmr: t.lowest_fmr(),
+        }),
         sections: pack
             .sections()
             .iter()
             .map(|s| SectionJson { name: &s.name, bytes: s.byte_len() })
             .collect(),
     })?;
-    out.text(in_words(&pack, &file))?;
+    out.text(in_words(&pack, &file, table.as_ref()))?;
     Ok(Exit::Done)
 }
 
-fn in_words(pack: &Pack, file: &str) -> String {
+fn in_words(pack: &Pack, file: &str, table: Option<&Calibration>) -> String {
     let m = pack.manifest();
     let mut rows = vec![
         ("file", file.to_owned()),
@@ -109,6 +122,21 @@ fn in_words(pack: &Pack, file: &str) -> String {
         rows.push((
             "landmarks",
             format!("cells of {:?} pixels, score from {}", l.strides, l.score_threshold),
+        ));
+    }
+    if let Some(table) = table {
+        let rates = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6];
+        let known = rates
+            .iter()
+            .filter_map(|&r| Some(format!("{r:e} from {:.3}", table.threshold_for_fmr(r).ok()?)));
+        let known: Vec<String> = known.collect();
+        rows.push((
+            "calibration",
+            format!(
+                "{} impostor pairs; false matches {}",
+                table.impostor_pairs(),
+                known.join(", ")
+            ),
         ));
     }
     rows.push(("self-test", format!("{} golden vectors", m.vectors)));
