@@ -39,6 +39,8 @@ pub enum Command {
     List(GalleryArgs),
     /// Remove a person from a gallery
     Remove(RemoveArgs),
+    /// Change a gallery to a new model pack, enrolling people again as they pass
+    Migrate(MigrateArgs),
     /// Measure verification accuracy on a list of pairs
     Eval(EvalArgs),
     /// Draw where the recogniser's key-point offsets send a patch's attention
@@ -52,7 +54,7 @@ pub enum Command {
 }
 
 /// Which model, and how it runs.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct ModelArgs {
     /// Model pack [default: the one built in]
     #[arg(long, env = "KEYFACE_PACK", value_name = "FILE")]
@@ -207,6 +209,45 @@ pub struct IdentifyArgs {
     /// Picture with one face
     #[arg(value_name = "IMG")]
     pub picture: PathBuf,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+    #[command(flatten)]
+    pub one: OneFaceArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface migrate`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every picture is a visit: whoever is recognised under the old model with a margin lends it to the new one; after
+--shots of them the person is enrolled anew. Until then the old templates stay in force. Without pictures it only says how many remain.
+
+Examples:
+  keyface migrate --gallery door.kfgallery --from old.kfpack --pack new.kfpack visit1.jpg visit2.jpg
+  keyface migrate --gallery door.kfgallery --from old.kfpack --pack new.kfpack --finish"
+)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    pub gallery: GalleryArgs,
+    /// Pack under which the people were enrolled
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Visits, each with one face
+    #[arg(value_name = "IMG")]
+    pub pictures: Vec<PathBuf>,
+    /// Confident visits that enrol a person anew
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub shots: u8,
+    /// How far above the old threshold a visit must score
+    #[arg(long, default_value_t = 0.1, value_parser = unit)]
+    pub margin: f32,
+    /// End the change: remove the templates of the old model
+    #[arg(long)]
+    pub finish: bool,
+    /// With --finish: also where people remain, who are then forgotten
+    #[arg(long, requires = "finish")]
+    pub abandon: bool,
     #[command(flatten)]
     pub threshold: ThresholdArgs,
     #[command(flatten)]

@@ -5,13 +5,12 @@ use crate::faces::{self, Choice};
 use crate::gallery_file;
 use crate::model;
 use crate::progress;
-use crate::report::{counted, Exit, Failure, Outcome, Output};
+use crate::report::{counted, now_ms, Exit, Failure, Outcome, Output};
 use keyface::pipeline::{Face, Pipeline};
 use keyface::quality::QualityLimits;
 use keyface::template::Template;
 use serde::Serialize;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The result.
 #[derive(Serialize)]
@@ -58,8 +57,7 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
             }
         }
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
-    let id = store.enrol(&name, &[&template], now).map_err(gallery_failed)?;
+    let id = store.enrol(&name, &[&template], now_ms()).map_err(gallery_failed)?;
     let templates = store.people().iter().find(|p| p.id == id).map_or(0, |p| p.templates);
     if let Some(path) = new_key {
         eprintln!(

@@ -17,6 +17,7 @@ mod identify;
 mod jpeg;
 mod list;
 mod logging;
+mod migrate;
 mod model;
 mod pack;
 mod pictures;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Identify(args) => identify::run(&args, out),
         Command::List(args) => list::run(&args, out),
         Command::Remove(args) => remove::run(&args, out),
+        Command::Migrate(args) => migrate::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Affine(args) => affine::run(&args, out),

@@ -35,6 +35,12 @@ pub const EXIT_CODES: &str = "Exit codes:
   5  the gallery cannot be read or written, or refuses the entry
   6  output could not be written, or an internal error";
 
+/// Milliseconds since 1970; 0 on a machine whose clock is before that.
+pub fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as u64)
+}
+
 /// Why a command stopped.
 #[derive(Debug)]
 pub struct Failure {
