@@ -151,14 +151,13 @@ fn decode(
                 continue;
             }
             let (x, y) = ((i % columns) as f32 + 0.5, (i / columns) as f32 + 0.5);
+            // The network counts from the picture's edge, the SDK from the first pixel's centre.
+            let pixel = |x: f32, y: f32| Point::new(x * size - 0.5, y * size - 0.5);
             let (w, h) = (cell[3].min(8.0).exp() * size, cell[4].min(8.0).exp() * size);
-            let centre = Point::new((x + cell[1]) * size, (y + cell[2]) * size);
+            let centre = pixel(x + cell[1], y + cell[2]);
             let points = std::array::from_fn(|p| {
                 let (px, py) = (cell[5 + 2 * p], cell[6 + 2 * p]);
-                Point::new(
-                    (x + px * manifest.point_scale) * size,
-                    (y + py * manifest.point_scale) * size,
-                )
+                pixel(x + px * manifest.point_scale, y + py * manifest.point_scale)
             });
             let rect = Rect::new(centre.x - w / 2.0, centre.y - h / 2.0, w, h);
             out.push(Detection { rect, points, score });
@@ -214,9 +213,9 @@ mod tests {
         assert_eq!(out.len(), 1);
         let close = |a: f32, b: f32| (a - b).abs() < 1e-3;
         assert!(
-            close(out[0].rect.x, 16.0) && close(out[0].rect.w, 32.0) && close(out[0].rect.h, 16.0)
+            close(out[0].rect.x, 15.5) && close(out[0].rect.w, 32.0) && close(out[0].rect.h, 16.0)
         );
-        assert!(close(out[0].points[0].x, 16.0) && close(out[0].points[0].y, 24.0));
+        assert!(close(out[0].points[0].x, 15.5) && close(out[0].points[0].y, 23.5));
         assert!(!decode(&manifest(), (64, 32), 0.5, &values[1..], &mut out), "one number short");
         assert!(!decode(&manifest(), (64, 64), 0.5, &values, &mut out), "another picture size");
     }
