@@ -8,7 +8,7 @@
 //! | 1 | [`frame`], [`kernel`] | borrowed pictures, SIMD kernels |
 //! | 2 | [`pack`], [`sample`], [`template`], [`calibration`] | model file, pixel sampling, embeddings, rates |
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
-//! | 4 | [`detect`], [`align`], [`quality`], [`embed`] | one step of the pipeline each |
+//! | 4 | [`detect`], [`align`], [`quality`], [`embed`], [`liveness`] | one step of the pipeline each |
 //! | 5 | [`gallery`] | enrolled templates and search |
 //! | 6 | [`pipeline`], [`enrol`], [`decide`] | frame to observation, observations to a decision |
 //!
@@ -26,6 +26,7 @@ pub mod frame;
 pub mod gallery;
 pub mod geometry;
 pub mod kernel;
+pub mod liveness;
 pub mod pack;
 pub mod pipeline;
 pub mod quality;

@@ -21,6 +21,7 @@ pub use verdict::{Decision, Reasons, Verdict};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::gallery::{Hit, PersonId};
+pub use crate::liveness::Liveness;
 use people::{Ledger, Lockout};
 
 /// The most votes a rule may ask for.
@@ -86,20 +87,6 @@ impl Rules {
         }
         Err(Error::new(ErrorKind::InvalidArgument, "a rule of decision is out of range"))
     }
-}
-
-/// What a presentation-attack check says of a face.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Liveness {
-    /// No check was made.
-    #[default]
-    NotChecked,
-    /// A live face.
-    Real,
-    /// A picture, a screen, a mask.
-    Spoof,
-    /// The check cannot tell.
-    Unsure,
 }
 
 /// What was seen in one frame.
