@@ -43,6 +43,8 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Measure verification accuracy on a list of pairs
     Eval(EvalArgs),
+    /// Measure a passive presentation-attack check on labelled pictures
+    PadReport(PadReportArgs),
     /// Draw where the recogniser's key-point offsets send a patch's attention
     Explain(ExplainArgs),
     /// Measure accuracy on crops that are turned, scaled and shifted at random
@@ -340,6 +342,41 @@ pub struct BenchArgs {
     /// Timed repetitions; the median is reported
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// `keyface pad-report`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "DIR holds a folder bona-fide and one folder for each species of attack, such as print or replay. Rates are those of
+ISO/IEC 30107-3, each with the upper 95 % bound that its number of presentations allows. The SDK ships no such model.
+
+Example:
+  keyface pad-report recordings --onnx anti-spoof.onnx --side 80 --real-class 1"
+)]
+pub struct PadReportArgs {
+    /// Folder with labelled pictures
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The passive model: planar RGB in -1..1, logits out
+    #[arg(long, value_name = "FILE")]
+    pub onnx: PathBuf,
+    /// Side of the model's input in pixels
+    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(16..=512))]
+    pub side: u16,
+    /// Side of the crop over the longer side of the face's box
+    #[arg(long, default_value_t = 1.5)]
+    pub expand: f32,
+    /// Which output stands for a live face, from 0
+    #[arg(long, default_value_t = 1)]
+    pub real_class: u8,
+    /// Probability of a live face from which the answer is 'real'
+    #[arg(long, default_value_t = 0.8, value_parser = unit)]
+    pub real_from: f32,
+    /// Probability of a live face up to which the answer is 'spoof'
+    #[arg(long, default_value_t = 0.2, value_parser = unit)]
+    pub spoof_to: f32,
     #[command(flatten)]
     pub model: ModelArgs,
 }

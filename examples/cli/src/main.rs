@@ -20,6 +20,7 @@ mod logging;
 mod migrate;
 mod model;
 mod pack;
+mod pad_report;
 mod pictures;
 mod progress;
 mod remove;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Remove(args) => remove::run(&args, out),
         Command::Migrate(args) => migrate::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
+        Command::PadReport(args) => pad_report::run(&args, out),
         Command::Explain(args) => explain::run(&args, out),
         Command::Affine(args) => affine::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
