@@ -1,75 +1,92 @@
-//! The `avx2` level: exact i8 products as i16 pairs (`vpmaddwd`), for x86-64 with AVX2 and FMA.
+//! The `avx2` level: exact integer products on x86-64 with AVX2 and FMA but without VNNI.
 //!
-//! `vpmaddubsw` would multiply twice as many bytes but saturates its 16-bit sums; `vpmaddwd` on sign-extended bytes is
-//! exact. Activations are widened once per layer and panels once per panel, so the inner loop only multiplies and adds.
+//! AVX2 multiplies 16-bit pairs exactly (`vpmaddwd`), and bytes twice as fast but into saturating 16-bit sums
+//! (`vpmaddubsw`). Two forms of the product avoid the limit of one 16-bit multiply per two products:
+//!
+//! - *wide*, for any activations: Winograd's inner product, `x0 y0 + x1 y1 = (x0 + y1)(x1 + y0) - x0 x1 - y0 y1`. One
+//!   multiplication and two additions of 16 bits do the work of two multiplications; the corrections depend on one row or
+//!   one channel only and are made once. All sums wrap modulo 2^32, and the result fits, so it is exact.
+//! - *narrow*, for activations in 0..=127 (behind ReLU6, and attention weights): `vpmaddubsw` on bytes, four products
+//!   meeting in 16 bits. Where four weights could overflow them, `prepare` moves the excess of a weight to a short list
+//!   that is multiplied separately; a panel with too many such weights takes the wide form.
 
 use std::arch::x86_64::*;
 
-use super::isa::{Isa, Tile};
+use super::isa::{Isa, Prepared, Tile, NARROW_SUM};
 use super::weights::{GROUP, PANEL};
 
 /// x86-64 with AVX2 and FMA.
 pub(super) struct Avx2;
 
-/// Rows per tile: 6 x 16 sums in twelve registers, two for weights, one broadcast, one product.
-const ROWS: usize = 6;
+/// Rows per tile: 4 x 16 sums in eight registers, four of weights, two of activations, two of sums.
+const ROWS: usize = 4;
+/// Bytes of a group of four in the wide form: `x0 x2 | x1 x3` (or `y0 y2`, `y1 y3` of eight channels each), in i16.
+const WIDE_GROUP: usize = 8;
+/// Where a tile's rows begin: behind the rows' corrections.
+const HEADER: usize = ROWS * 4;
+/// Where a wide panel's groups begin: behind the channels' corrections.
+const PANEL_HEADER: usize = PANEL * 4;
 
 // SAFETY: each function stays within the documented sizes and needs no more than AVX2.
 unsafe impl Isa for Avx2 {
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 
-    /// `[kp / 2][ROWS][2]` in i16: a pair of one row is one 32-bit broadcast.
+    /// Corrections, then the wide form `[kp / 4][ROWS]` groups, then the narrow form `[kp / 8][ROWS][8]` in bytes.
     fn tile_bytes(kp: usize) -> usize {
-        ROWS * kp * 2
+        HEADER + ROWS * (kp / GROUP * WIDE_GROUP + kp)
     }
 
-    /// `[kp / 2][PANEL][2]` in i16: a pair of eight channels is one register.
+    /// Corrections, then the wide form `[kp / 4][y of 8, y' of 8, y of 8, y' of 8]`; the narrow form needs less.
     fn prepared_bytes(kp: usize) -> usize {
-        PANEL * kp * 2
+        PANEL_HEADER + PANEL * kp * 2
     }
 
     #[inline(always)]
-    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
-        for (i, pair) in q.chunks_exact(2).enumerate() {
-            let pair = [i16::from(pair[0]), i16::from(pair[1])];
-            // SAFETY: pair `i` of row `r` lies within the tile.
-            unsafe { tile.cast::<[i16; 2]>().add(i * ROWS + r).write_unaligned(pair) }
-        }
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], nonnegative: bool) {
+        // SAFETY: the caller's promise.
+        unsafe { put_row(tile, r, q, nonnegative) }
     }
 
     #[target_feature(enable = "avx2")]
-    unsafe fn prepare(panel: *const i8, kp: usize, out: *mut u8) {
-        for g in 0..kp / GROUP {
-            // SAFETY: group `g` is 64 bytes of the panel and 128 of `out`.
-            unsafe {
-                let from = panel.add(g * PANEL * GROUP).cast::<__m128i>();
-                let to = out.add(g * PANEL * GROUP * 2).cast::<__m256i>();
-                for half in 0..2 {
-                    // Channels 8 * half ..: dwords are c0k01 c0k23 c1k01 c1k23 | c2k01 ..., then c4 .. c7.
-                    let low = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(half * 2)));
-                    let high = _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(half * 2 + 1)));
-                    let (low, high) = (_mm256_castsi256_ps(low), _mm256_castsi256_ps(high));
-                    let k01 = _mm256_castps_si256(_mm256_shuffle_ps::<0x88>(low, high));
-                    let k23 = _mm256_castps_si256(_mm256_shuffle_ps::<0xdd>(low, high));
-                    _mm256_storeu_si256(to.add(half), _mm256_permute4x64_epi64::<0xd8>(k01));
-                    _mm256_storeu_si256(to.add(2 + half), _mm256_permute4x64_epi64::<0xd8>(k23));
+    unsafe fn prepare(panel: *const i8, kp: usize, nonnegative: bool, out: *mut u8) -> Prepared {
+        // SAFETY: group `g` is 64 bytes of the panel and 128 behind the header of `out`.
+        unsafe {
+            if nonnegative && prepare_narrow(panel, kp, out) {
+                return Prepared { panel: out, narrow: true };
+            }
+            let mut corrections = [_mm256_setzero_si256(); 2];
+            let groups = out.add(PANEL_HEADER).cast::<__m256i>();
+            for g in 0..kp / GROUP {
+                for (half, correction) in corrections.iter_mut().enumerate() {
+                    let w = _mm256_loadu_si256(
+                        panel.add(g * PANEL * GROUP).cast::<__m256i>().add(half),
+                    );
+                    let (even, odd) = split(w);
+                    *correction = _mm256_add_epi32(*correction, _mm256_madd_epi16(even, odd));
+                    _mm256_storeu_si256(groups.add(4 * g + 2 * half), even);
+                    _mm256_storeu_si256(groups.add(4 * g + 2 * half + 1), odd);
                 }
             }
+            _mm256_storeu_si256(out.cast(), corrections[0]);
+            _mm256_storeu_si256(out.cast::<__m256i>().add(1), corrections[1]);
+            Prepared { panel: out, narrow: false }
         }
     }
 
     #[inline(always)]
-    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+    unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
         // SAFETY: the caller's promise, and `rows` is the number of rows that are read.
         unsafe {
-            match rows {
-                6 => tile::<6>(a, panel, kp, sums),
-                5 => tile::<5>(a, panel, kp, sums),
-                4 => tile::<4>(a, panel, kp, sums),
-                3 => tile::<3>(a, panel, kp, sums),
-                2 => tile::<2>(a, panel, kp, sums),
-                _ => tile::<1>(a, panel, kp, sums),
+            match (panel.narrow, rows) {
+                (false, 4) => wide::<4>(a, panel.panel, kp, sums),
+                (false, 3) => wide::<3>(a, panel.panel, kp, sums),
+                (false, 2) => wide::<2>(a, panel.panel, kp, sums),
+                (false, _) => wide::<1>(a, panel.panel, kp, sums),
+                (true, 4) => narrow::<4>(a, panel.panel, kp, sums),
+                (true, 3) => narrow::<3>(a, panel.panel, kp, sums),
+                (true, 2) => narrow::<2>(a, panel.panel, kp, sums),
+                (true, _) => narrow::<1>(a, panel.panel, kp, sums),
             }
         }
     }
@@ -136,30 +153,222 @@ unsafe impl Isa for Avx2 {
     }
 }
 
-/// # Safety
-/// As [`Isa::tile`] for `M` rows.
+/// The even and the odd bytes, sign-extended in place: of each four bytes, (0, 2) and (1, 3).
+#[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
-    // SAFETY: pair `i` of the tile's rows and of the panel exist for `i < kp / 2`.
+fn split(bytes: __m256i) -> (__m256i, __m256i) {
+    (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes))
+}
+
+/// # Safety
+/// As [`Isa::put_row`].
+#[target_feature(enable = "avx2")]
+unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], nonnegative: bool) {
+    let kp = q.len();
+    let mut correction = _mm256_setzero_si256();
+    // SAFETY: group `g` of row `r` lies within the tile; a last step of less than 32 bytes is copied first.
     unsafe {
-        let mut acc = [[_mm256_setzero_si256(); 2]; M];
-        let (mut a, mut w) = (a.cast::<i32>(), panel.cast::<__m256i>());
-        for _ in 0..kp / 4 {
-            for _ in 0..2 {
-                let (w0, w1) = (_mm256_loadu_si256(w), _mm256_loadu_si256(w.add(1)));
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let x = _mm256_set1_epi32(a.add(r).read_unaligned());
-                    acc[0] = _mm256_add_epi32(acc[0], _mm256_madd_epi16(x, w0));
-                    acc[1] = _mm256_add_epi32(acc[1], _mm256_madd_epi16(x, w1));
-                }
-                a = a.add(ROWS);
-                w = w.add(2);
+        let wide = tile.add(HEADER).cast::<u64>();
+        for start in (0..kp).step_by(32) {
+            let groups = (kp - start).min(32) / GROUP;
+            let mut bytes = [0i8; 32];
+            let from = if groups == 8 {
+                q.as_ptr().add(start)
+            } else {
+                bytes[..groups * GROUP].copy_from_slice(&q[start..]);
+                bytes.as_ptr()
+            };
+            let (even, odd) = split(_mm256_loadu_si256(from.cast()));
+            correction = _mm256_add_epi32(correction, _mm256_madd_epi16(even, odd));
+            // Groups 0 1 | 4 5 and 2 3 | 6 7.
+            let low = _mm256_unpacklo_epi32(even, odd);
+            let high = _mm256_unpackhi_epi32(even, odd);
+            let mut group = [0u64; 8];
+            let to = group.as_mut_ptr().cast::<__m256i>();
+            _mm256_storeu_si256(to, _mm256_permute2x128_si256::<0x20>(low, high));
+            _mm256_storeu_si256(to.add(1), _mm256_permute2x128_si256::<0x31>(low, high));
+            for (i, group) in group.iter().enumerate().take(groups) {
+                wide.add((start / GROUP + i) * ROWS + r).write_unaligned(*group);
             }
+        }
+        let mut lanes = [0i32; 8];
+        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), correction);
+        let correction = lanes.iter().fold(0, |sum: i32, &v| sum.wrapping_add(v));
+        tile.cast::<i32>().add(r).write_unaligned(correction);
+        if nonnegative {
+            let narrow = tile.add(HEADER + ROWS * kp / GROUP * WIDE_GROUP).cast::<[i8; 8]>();
+            for (s, eight) in q.chunks_exact(8).enumerate() {
+                narrow.add(s * ROWS + r).write(eight.try_into().expect("8 values"));
+            }
+        }
+    }
+}
+
+/// What a weight of the narrow form lacks.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Excess {
+    k: u32,
+    channel: u16,
+    weight: i16,
+}
+
+/// Most excesses per panel: beyond this the wide form is faster.
+const fn max_excesses(kp: usize) -> usize {
+    kp / 16
+}
+
+/// Where the weights of a narrow panel begin: behind a count and the excesses.
+const fn narrow_header(kp: usize) -> usize {
+    8 + max_excesses(kp) * size_of::<Excess>()
+}
+
+/// Copies a panel in the stored order with weights cut so that four of them fit; false when too many do not.
+///
+/// # Safety
+/// As [`Isa::prepare`].
+#[target_feature(enable = "avx2")]
+unsafe fn prepare_narrow(panel: *const i8, kp: usize, out: *mut u8) -> bool {
+    let (ones, zero, limit) =
+        (_mm256_set1_epi8(1), _mm256_setzero_si256(), _mm256_set1_epi16(NARROW_SUM));
+    let mut count = 0;
+    // SAFETY: step `s` is 128 bytes of the panel and of the copy: two groups of two halves of 32 bytes.
+    unsafe {
+        let weights = out.add(narrow_header(kp)).cast::<i8>();
+        let excesses = out.add(8).cast::<Excess>();
+        for s in 0..kp / 8 {
+            for half in 0..2 {
+                let at = s * PANEL * 8 + half * 32;
+                let a = _mm256_loadu_si256(panel.add(at).cast());
+                let b = _mm256_loadu_si256(panel.add(at + PANEL * GROUP).cast());
+                _mm256_storeu_si256(weights.add(at).cast(), a);
+                _mm256_storeu_si256(weights.add(at + PANEL * GROUP).cast(), b);
+                let sum = |a, b| {
+                    _mm256_add_epi16(_mm256_maddubs_epi16(ones, a), _mm256_maddubs_epi16(ones, b))
+                };
+                let most = sum(_mm256_max_epi8(a, zero), _mm256_max_epi8(b, zero));
+                let least = sum(_mm256_min_epi8(a, zero), _mm256_min_epi8(b, zero));
+                let over = _mm256_cmpgt_epi16(
+                    _mm256_max_epi16(most, _mm256_sub_epi16(zero, least)),
+                    limit,
+                );
+                let mut mask = _mm256_movemask_epi8(over) as u32;
+                while mask != 0 {
+                    let lane = mask.trailing_zeros() as usize / 2;
+                    mask &= !(3 << (2 * lane));
+                    // The four weights of 16-bit lane `lane`: two of each group.
+                    for sign in [1, -1] {
+                        let places =
+                            [0, 1, PANEL * GROUP, PANEL * GROUP + 1].map(|o| at + 2 * lane + o);
+                        let part = |p: usize| (i16::from(*weights.add(p)) * sign).max(0);
+                        let mut over = places.iter().map(|&p| part(p)).sum::<i16>() - NARROW_SUM;
+                        for (i, p) in places.into_iter().enumerate() {
+                            let cut = over.min(part(p));
+                            if cut <= 0 {
+                                continue;
+                            }
+                            if count == max_excesses(kp) {
+                                return false;
+                            }
+                            over -= cut;
+                            let k = s * 8 + (i / 2) * GROUP + (lane % 2) * 2 + i % 2;
+                            let channel = (half * 8 + lane / 2) as u16;
+                            *weights.add(p) = (i16::from(*weights.add(p)) - sign * cut) as i8;
+                            let excess = Excess { k: k as u32, channel, weight: sign * cut };
+                            excesses.add(count).write_unaligned(excess);
+                            count += 1;
+                        }
+                    }
+                }
+            }
+        }
+        out.cast::<u64>().write_unaligned(count as u64);
+    }
+    true
+}
+
+/// # Safety
+/// As [`Isa::tile`] for `M` rows and the wide form.
+#[target_feature(enable = "avx2")]
+unsafe fn wide<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
+    // SAFETY: group `g` of the tile's rows and of the panel exist for `g < kp / 4`.
+    unsafe {
+        let corrections = panel.cast::<__m256i>();
+        let mut acc = [[_mm256_setzero_si256(); 2]; M];
+        let mut x = a.add(HEADER);
+        let mut y = panel.add(PANEL_HEADER).cast::<__m256i>();
+        for _ in 0..kp / GROUP {
+            let (even0, odd0) = (_mm256_loadu_si256(y), _mm256_loadu_si256(y.add(1)));
+            let (even1, odd1) = (_mm256_loadu_si256(y.add(2)), _mm256_loadu_si256(y.add(3)));
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let pair = x.add(r * WIDE_GROUP).cast::<i32>();
+                let even = _mm256_set1_epi32(pair.read_unaligned());
+                let odd = _mm256_set1_epi32(pair.add(1).read_unaligned());
+                let product = |y_even, y_odd| {
+                    _mm256_madd_epi16(_mm256_add_epi16(even, y_odd), _mm256_add_epi16(odd, y_even))
+                };
+                acc[0] = _mm256_add_epi32(acc[0], product(even0, odd0));
+                acc[1] = _mm256_add_epi32(acc[1], product(even1, odd1));
+            }
+            x = x.add(ROWS * WIDE_GROUP);
+            y = y.add(4);
         }
         let out = sums.0.as_mut_ptr().cast::<__m256i>();
         for (r, acc) in acc.iter().enumerate() {
-            _mm256_storeu_si256(out.add(2 * r), acc[0]);
-            _mm256_storeu_si256(out.add(2 * r + 1), acc[1]);
+            let row = _mm256_set1_epi32(a.cast::<i32>().add(r).read_unaligned());
+            for half in 0..2 {
+                let both = _mm256_add_epi32(row, _mm256_loadu_si256(corrections.add(half)));
+                _mm256_store_si256(out.add(2 * r + half), _mm256_sub_epi32(acc[half], both));
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As [`Isa::tile`] for `M` rows and the narrow form.
+#[target_feature(enable = "avx2")]
+unsafe fn narrow<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
+    // SAFETY: step `s` of the tile's rows and of the panel exist for `s < kp / 8`.
+    unsafe {
+        let ones = _mm256_set1_epi16(1);
+        let mut acc = [[_mm256_setzero_si256(); 2]; M];
+        let rows = a.add(HEADER + ROWS * kp / GROUP * WIDE_GROUP);
+        let mut x = rows;
+        let mut w = panel.add(narrow_header(kp)).cast::<__m256i>();
+        for _ in 0..kp / 8 {
+            let (w0, w1) = (_mm256_loadu_si256(w), _mm256_loadu_si256(w.add(1)));
+            let (w2, w3) = (_mm256_loadu_si256(w.add(2)), _mm256_loadu_si256(w.add(3)));
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let quads = x.add(r * 8).cast::<i32>();
+                let x0 = _mm256_set1_epi32(quads.read_unaligned());
+                let x1 = _mm256_set1_epi32(quads.add(1).read_unaligned());
+                let product = |w0, w1| {
+                    let four = _mm256_add_epi16(
+                        _mm256_maddubs_epi16(x0, w0),
+                        _mm256_maddubs_epi16(x1, w1),
+                    );
+                    _mm256_madd_epi16(four, ones)
+                };
+                acc[0] = _mm256_add_epi32(acc[0], product(w0, w2));
+                acc[1] = _mm256_add_epi32(acc[1], product(w1, w3));
+            }
+            x = x.add(ROWS * 8);
+            w = w.add(4);
+        }
+        let out = sums.0.as_mut_ptr().cast::<__m256i>();
+        for (r, acc) in acc.iter().enumerate() {
+            _mm256_store_si256(out.add(2 * r), acc[0]);
+            _mm256_store_si256(out.add(2 * r + 1), acc[1]);
+        }
+        let count = panel.cast::<u64>().read_unaligned() as usize;
+        for i in 0..count {
+            let Excess { k, channel, weight } =
+                panel.add(8).cast::<Excess>().add(i).read_unaligned();
+            let (k, channel) = (k as usize, usize::from(channel));
+            for r in 0..M {
+                let x = i32::from(*rows.add((k / 8 * ROWS + r) * 8 + k % 8));
+                sums.0[r * PANEL + channel] += x * i32::from(weight);
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! int8 linear layers: `[LayerNorm ->] quantise rows -> integer matrix product -> scale, bias, ReLU6, residual`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::isa::{Isa, Tile, MAX_ROWS};
 use super::numeric::{dequantise, layer_norm_row, quantise_row, relu6};
 use super::pool::{LayerScratch, Pool};
@@ -51,7 +53,12 @@ unsafe impl Sync for OutPtr {}
 pub(super) struct Activations<'a> {
     tiles: &'a [u8],
     scales: &'a [f32],
+    /// No value is below 0, as behind a ReLU.
+    nonnegative: bool,
 }
+
+/// `(job, first row, rows, tile, scales, scratch)`; whether no value of these rows is negative.
+type QuantiseFn = unsafe fn(&Job<'_>, usize, usize, *mut u8, *mut f32, &mut Scratch) -> bool;
 
 /// The two phases of a layer as the level's table holds them.
 #[derive(Clone, Copy)]
@@ -59,8 +66,7 @@ pub(super) struct LinearFns {
     pub(super) rows_per_tile: usize,
     pub(super) direct_rows: usize,
     pub(super) tile_bytes: fn(usize) -> usize,
-    /// `(job, first row, rows, tile, scales, scratch)`.
-    pub(super) quantise: unsafe fn(&Job<'_>, usize, usize, *mut u8, *mut f32, &mut Scratch),
+    pub(super) quantise: QuantiseFn,
     /// `(job, activations, panel, scratch)`.
     pub(super) panel: unsafe fn(&Job<'_>, Activations<'_>, usize, &mut Scratch),
 }
@@ -83,16 +89,19 @@ pub(super) unsafe fn run(fns: LinearFns, pool: &Pool, job: &Job<'_>) {
     let tiles = carve.take::<u8>(groups * tile_bytes);
     let scales = carve.take::<f32>(job.rows);
     let (tiles_ptr, scales_ptr) = (BytePtr(tiles.as_mut_ptr()), OutPtr(scales.as_mut_ptr()));
+    let nonnegative = AtomicBool::new(true);
     pool.run(own, groups, &|g, scratch| {
         let (first, tiles, scales) = (g * group, tiles_ptr, scales_ptr);
         let rows = group.min(job.rows - first);
         // SAFETY: group `g` owns its tile and its scales; the CPU has the level.
         unsafe {
             let (tile, scales) = ({ tiles }.at(g * tile_bytes), { scales }.0.add(first));
-            (fns.quantise)(job, first, rows, tile, scales, scratch);
+            if !(fns.quantise)(job, first, rows, tile, scales, scratch) {
+                nonnegative.store(false, Ordering::Relaxed);
+            }
         }
     });
-    let activations = Activations { tiles, scales };
+    let activations = Activations { tiles, scales, nonnegative: nonnegative.into_inner() };
     pool.run(own, job.weights.panels(), &|p, scratch| {
         // SAFETY: panel `p` owns columns 16p..16p+16 of the output; the CPU has the level.
         unsafe { (fns.panel)(job, activations, p, scratch) }
@@ -127,13 +136,14 @@ pub(super) unsafe fn quantise<I: Isa>(
     tile: *mut u8,
     scales: *mut f32,
     scratch: &mut Scratch,
-) {
+) -> bool {
     let k = job.weights.k;
     let kp = padded_k(k);
     let mut carve = scratch.carve(carved_bytes::<f32>(k) + carved_bytes::<i8>(kp));
     let normed = carve.take::<f32>(k);
     let q = carve.take::<i8>(kp);
     q[k..].fill(0);
+    let mut all = true;
     for r in 0..rows {
         let row = &job.x[(first + r) * k..(first + r + 1) * k];
         let row = match &job.fused.norm {
@@ -144,16 +154,19 @@ pub(super) unsafe fn quantise<I: Isa>(
             None => row,
         };
         let scale = quantise_row(row, &mut q[..k]);
+        let nonnegative = q.iter().fold(0, |min, &v| v.min(min)) == 0;
+        all &= nonnegative;
         // SAFETY: the caller's promise about `tile` and `scales`.
         unsafe {
             *scales.add(r) = scale;
             if job.rows <= I::DIRECT_ROWS {
                 std::ptr::copy_nonoverlapping(q.as_ptr(), tile.cast(), kp);
             } else {
-                I::put_row(tile, r, q);
+                I::put_row(tile, r, q, nonnegative);
             }
         }
     }
+    all
 }
 
 /// Phase 2: all rows times one panel.
@@ -187,14 +200,9 @@ pub(super) unsafe fn panel<I: Isa>(
         return;
     }
     let (tile_bytes, prepared_bytes) = (I::tile_bytes(kp), I::prepared_bytes(kp));
-    let prepared = if prepared_bytes == 0 {
-        packed.as_ptr().cast()
-    } else {
-        let out = scratch.carve(carved_bytes::<u8>(prepared_bytes)).take::<u8>(prepared_bytes);
-        // SAFETY: the CPU has the level and both have the sizes that `prepare` asks for.
-        unsafe { I::prepare(packed.as_ptr(), kp, out.as_mut_ptr()) };
-        out.as_ptr()
-    };
+    let out = scratch.carve(carved_bytes::<u8>(prepared_bytes)).take::<u8>(prepared_bytes);
+    // SAFETY: the CPU has the level and both have the sizes that `prepare` asks for.
+    let prepared = unsafe { I::prepare(packed.as_ptr(), kp, a.nonnegative, out.as_mut_ptr()) };
     let mut sums = Tile::ZERO;
     debug_assert!(I::ROWS <= MAX_ROWS);
     for (t, tile) in a.tiles.chunks_exact(tile_bytes).enumerate() {

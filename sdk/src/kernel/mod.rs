@@ -41,6 +41,7 @@
 
 mod attention;
 mod attention_f32;
+mod attention_int8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod isa;
@@ -53,6 +54,7 @@ mod neon_dotprod;
 #[cfg(target_arch = "aarch64")]
 mod neon_i8mm;
 mod numeric;
+mod peak;
 mod pool;
 mod scalar;
 mod scratch;
@@ -255,5 +257,13 @@ impl Kernels {
         // SAFETY: this value proves the level and the lengths are checked.
         unsafe { (self.fns.dot_rows)(q, rows, out) };
         Ok(())
+    }
+
+    /// Executes only the level's multiply instruction, `8 * rounds` times on registers, and returns the products made:
+    /// divided by the time it took, the roofline of the integer kernels. 0 on `scalar`.
+    #[must_use]
+    pub fn multiply_only(&self, rounds: u64) -> u64 {
+        // SAFETY: this value proves the level.
+        unsafe { peak::run(self.level, rounds) }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::arch::aarch64::*;
 
-use super::isa::{Isa, Tile};
+use super::isa::{Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// AArch64 with Advanced SIMD.
@@ -34,7 +34,7 @@ unsafe impl Isa for Neon {
     }
 
     #[inline(always)]
-    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
         let stride = q.len().next_multiple_of(STEP);
         // SAFETY: row `r` of a tile of `ROWS` rows of `stride` bytes.
         unsafe {
@@ -45,7 +45,7 @@ unsafe impl Isa for Neon {
     }
 
     #[target_feature(enable = "neon")]
-    unsafe fn prepare(panel: *const i8, kp: usize, out: *mut u8) {
+    unsafe fn prepare(panel: *const i8, kp: usize, _nonnegative: bool, out: *mut u8) -> Prepared {
         let groups = kp / GROUP;
         let steps = kp.div_ceil(STEP);
         for s in 0..steps {
@@ -70,10 +70,12 @@ unsafe impl Isa for Neon {
                 }
             }
         }
+        Prepared { panel: out, narrow: false }
     }
 
     #[inline(always)]
-    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+    unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
+        let panel = panel.panel;
         // SAFETY: the caller's promise, and `rows` is the number of rows that are read.
         unsafe {
             match rows {

@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::isa::{Isa, Tile};
+use super::isa::{Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// AArch64 with FEAT_DotProd.
@@ -43,7 +43,7 @@ unsafe impl Isa for DotProd {
     }
 
     #[inline(always)]
-    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
         for (g, quad) in q.chunks_exact(GROUP).enumerate() {
             let quad: [i8; GROUP] = quad.try_into().expect("GROUP values");
             // SAFETY: group `g` of row `r` lies within the tile.
@@ -52,10 +52,13 @@ unsafe impl Isa for DotProd {
     }
 
     #[inline(always)]
-    unsafe fn prepare(_panel: *const i8, _kp: usize, _out: *mut u8) {}
+    unsafe fn prepare(panel: *const i8, _kp: usize, _nonnegative: bool, _out: *mut u8) -> Prepared {
+        Prepared { panel: panel.cast(), narrow: false }
+    }
 
     #[inline(always)]
-    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+    unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
+        let panel = panel.panel;
         // SAFETY: the caller's promise, and `rows` is the number of rows that are used.
         unsafe {
             match rows {

@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::isa::{Isa, Tile};
+use super::isa::{Isa, Prepared, Tile};
 use super::neon_dotprod::DotProd;
 use super::weights::{GROUP, PANEL};
 
@@ -44,7 +44,7 @@ unsafe impl Isa for I8mm {
     }
 
     #[inline(always)]
-    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
         for (s, eight) in q.chunks_exact(STEP).enumerate() {
             let eight: [i8; STEP] = eight.try_into().expect("STEP values");
             // SAFETY: step `s` of row `r` lies within the tile.
@@ -53,7 +53,7 @@ unsafe impl Isa for I8mm {
     }
 
     #[target_feature(enable = "neon,dotprod,i8mm")]
-    unsafe fn prepare(panel: *const i8, kp: usize, out: *mut u8) {
+    unsafe fn prepare(panel: *const i8, kp: usize, _nonnegative: bool, out: *mut u8) -> Prepared {
         for s in 0..kp / STEP {
             // SAFETY: step `s` is 128 bytes of the panel and of `out`.
             unsafe {
@@ -67,10 +67,12 @@ unsafe impl Isa for I8mm {
                 }
             }
         }
+        Prepared { panel: out, narrow: false }
     }
 
     #[inline(always)]
-    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+    unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
+        let panel = panel.panel;
         // SAFETY: the caller's promise; the partner of an odd last row only fills sums that nobody reads.
         unsafe {
             match rows {

@@ -1,6 +1,6 @@
 //! The `scalar` level: plain loops, the truth that every other level is compared with.
 
-use super::isa::{Isa, Tile};
+use super::isa::{Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// Portable Rust, any architecture.
@@ -20,21 +20,23 @@ unsafe impl Isa for Scalar {
         0
     }
 
-    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8]) {
+    unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
         // SAFETY: row `r` of a tile of `ROWS * kp` bytes.
         unsafe { std::ptr::copy_nonoverlapping(q.as_ptr(), tile.add(r * q.len()).cast(), q.len()) }
     }
 
-    unsafe fn prepare(_panel: *const i8, _kp: usize, _out: *mut u8) {}
+    unsafe fn prepare(panel: *const i8, _kp: usize, _nonnegative: bool, _out: *mut u8) -> Prepared {
+        Prepared { panel: panel.cast(), narrow: false }
+    }
 
-    unsafe fn tile(a: *const u8, panel: *const u8, kp: usize, rows: usize, sums: &mut Tile) {
+    unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
         for r in 0..rows {
             let row = &mut sums.0[r * PANEL..(r + 1) * PANEL];
             // SAFETY: `a` holds `rows` rows of `kp` bytes, `panel` is a stored panel.
             unsafe {
                 Self::direct(
                     a.add(r * kp).cast(),
-                    panel.cast(),
+                    panel.panel.cast(),
                     kp,
                     row.try_into().expect("PANEL sums"),
                 );

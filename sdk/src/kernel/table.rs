@@ -54,7 +54,7 @@ macro_rules! kernels {
             tile: *mut u8,
             scales: *mut f32,
             scratch: &mut Scratch,
-        ) {
+        ) -> bool {
             // SAFETY: the caller's promise, see `linear::quantise`.
             unsafe { linear::quantise::<$isa>(job, first, rows, tile, scales, scratch) }
         }

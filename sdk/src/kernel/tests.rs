@@ -85,37 +85,44 @@ fn integer_kernels_are_exact<I: Isa>() {
     let (mut guard_a, mut guard_w) = (Guarded::new(1 << 16), Guarded::new(1 << 16));
     let (mut guard_p, mut guard_d) = (Guarded::new(1 << 17), Guarded::new(1 << 16));
     for kp in (8..=136).step_by(8).chain([512]) {
-        // Activations are -127..=127 by construction, weights come from a file and may hold -128.
-        let w = guard_w.holding(&rng.bytes(PANEL * kp, -128));
-        let mut prepared = guard_p.holding(&vec![0xa5u8; I::prepared_bytes(kp)]);
-        if prepared.is_empty() {
-            // SAFETY: same bytes, as unsigned.
-            prepared = unsafe { std::slice::from_raw_parts_mut(w.as_mut_ptr().cast(), w.len()) };
-        } else {
+        // Activations are -127..=127 by construction, weights come from a file and may hold -128. Small weights let a level
+        // use its narrow form, the largest sums that it must accept and refuse among them.
+        for (lowest, limit) in
+            [(-127, None), (0, None), (0, Some(64)), (0, Some(65)), (0, Some(20))]
+        {
+            let limited = |v: i8| limit.map_or(v, |limit: i8| v.clamp(-limit, limit));
+            let w: Vec<i8> = rng.bytes(PANEL * kp, -128).into_iter().map(limited).collect();
+            let w = guard_w.holding(&w);
+            let memory = guard_p.holding(&vec![0xa5u8; I::prepared_bytes(kp)]);
             // SAFETY: the CPU has the level; the sizes are those asked for.
-            unsafe { I::prepare(w.as_ptr(), kp, prepared.as_mut_ptr()) };
-        }
-        for rows in 1..=I::ROWS {
-            let a: Vec<Vec<i8>> = (0..rows).map(|_| rng.bytes(kp, -127)).collect();
-            let tile = guard_a.holding(&vec![0x5au8; I::tile_bytes(kp)]);
-            let mut sums = Tile::ZERO;
-            // SAFETY: the CPU has the level; tile and panel have their sizes.
-            unsafe {
-                for (r, a) in a.iter().enumerate() {
-                    I::put_row(tile.as_mut_ptr(), r, a);
+            let prepared = unsafe { I::prepare(w.as_ptr(), kp, lowest == 0, memory.as_mut_ptr()) };
+            assert!(lowest == 0 || !prepared.narrow);
+            for rows in 1..=I::ROWS {
+                let a: Vec<Vec<i8>> = (0..rows).map(|_| rng.bytes(kp, lowest)).collect();
+                let tile = guard_a.holding(&vec![0x5au8; I::tile_bytes(kp)]);
+                let mut sums = Tile::ZERO;
+                // SAFETY: the CPU has the level; tile and panel have their sizes.
+                unsafe {
+                    for (r, a) in a.iter().enumerate() {
+                        I::put_row(tile.as_mut_ptr(), r, a, lowest == 0);
+                    }
+                    I::tile(tile.as_ptr(), prepared, kp, rows, &mut sums);
                 }
-                I::tile(tile.as_ptr(), prepared.as_ptr(), kp, rows, &mut sums);
-            }
-            for (r, a) in a.iter().enumerate() {
-                let mut truth = [0; PANEL];
-                // SAFETY: `kp` activations and one stored panel.
-                unsafe { Scalar::direct(a.as_ptr(), w.as_ptr(), kp, &mut truth) };
-                assert_eq!(sums.row(r), &truth, "tile, kp {kp}, rows {rows}, row {r}");
-                let mut sums = [0x55; PANEL];
-                let a = guard_d.holding(a);
-                // SAFETY: as above, and the CPU has the level.
-                unsafe { I::direct(a.as_ptr(), w.as_ptr(), kp, &mut sums) };
-                assert_eq!(sums, truth, "direct, kp {kp}");
+                for (r, a) in a.iter().enumerate() {
+                    let mut truth = [0; PANEL];
+                    // SAFETY: `kp` activations and one stored panel.
+                    unsafe { Scalar::direct(a.as_ptr(), w.as_ptr(), kp, &mut truth) };
+                    assert_eq!(
+                        sums.row(r),
+                        &truth,
+                        "tile, kp {kp}, rows {rows}, row {r}, limit {limit:?}"
+                    );
+                    let mut sums = [0x55; PANEL];
+                    let a = guard_d.holding(a);
+                    // SAFETY: as above, and the CPU has the level.
+                    unsafe { I::direct(a.as_ptr(), w.as_ptr(), kp, &mut sums) };
+                    assert_eq!(sums, truth, "direct, kp {kp}");
+                }
             }
         }
     }
