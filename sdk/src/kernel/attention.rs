@@ -3,13 +3,12 @@
 //! The bias of query `i` and key `j` is one of 49 values of the query, chosen by the bucket of the pair, which is
 //! separable: `bucket(i, j) = R[row_i][row_j] * 7 + R[col_i][col_j]`. Only one query's row of it ever exists per tile row.
 
-use super::attention_f32;
 use super::attention_int8;
 use super::isa::Isa;
 use super::linear::OutPtr;
 use super::numeric::LOG2_E;
 use super::pool::{LayerScratch, Pool};
-use super::scratch::{carved_bytes, Carve, Scratch};
+use super::scratch::Scratch;
 
 /// Relative-position buckets per query.
 pub const BUCKETS: usize = 49;
@@ -175,80 +174,84 @@ pub(super) unsafe fn run(head: HeadFn, pool: &Pool, job: &Job<'_>) {
     });
 }
 
-/// Makes the bias rows of single queries, in units of a power of 2.
-pub(super) struct BiasRows<'a> {
-    table: &'a mut [f32],
-    patterns: &'a mut [f32],
+/// What [`bias_row`] needs for its patterns.
+pub(super) const fn pattern_len(side: usize) -> usize {
+    AXIS_BUCKETS * side
 }
 
-impl<'a> BiasRows<'a> {
-    /// What [`BiasRows::new`] takes from the scratch.
-    pub(super) const fn carved(side: usize) -> usize {
-        carved_bytes::<f32>(TABLE) + carved_bytes::<f32>(AXIS_BUCKETS * side)
-    }
-
-    #[inline(always)]
-    pub(super) fn new(carve: &mut Carve<'a>, side: usize) -> Self {
-        BiasRows { table: carve.take(TABLE), patterns: carve.take(AXIS_BUCKETS * side) }
-    }
-
-    /// Writes the bias of query `i` to the first `tokens` values of `row`.
-    #[inline(always)]
-    pub(super) fn write(&mut self, job: &Job<'_>, head: usize, i: usize, row: &mut [f32]) {
-        let shape = &job.shape;
-        let (side, tokens) = (shape.side, shape.tokens());
-        let of_head = |t: &[f32]| -> [f32; BUCKETS] {
-            t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values")
-        };
-        let mut t = match shape.bias {
-            PositionBias::None => {
-                row[..tokens].fill(0.0);
-                return;
+/// Writes the bias of query `i` in units of a power of 2 to the first `tokens` values of `row`, -infinity to the rest.
+#[inline(always)]
+pub(super) fn bias_row(
+    job: &Job<'_>,
+    head: usize,
+    i: usize,
+    patterns: &mut [f32],
+    row: &mut [f32],
+) {
+    let shape = &job.shape;
+    let (side, tokens) = (shape.side, shape.tokens());
+    row[tokens..].fill(f32::NEG_INFINITY);
+    // Seven lines of seven values, each padded to eight.
+    let mut t = [0.0f32; TABLE];
+    let of_head = |t: &[f32]| -> [f32; BUCKETS] {
+        t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values")
+    };
+    let flat = match shape.bias {
+        PositionBias::None => {
+            row[..tokens].fill(0.0);
+            return;
+        }
+        PositionBias::Affine { constant, x, y, centres } => {
+            let (mut t, x, y, [gx, gy]) = (of_head(constant), of_head(x), of_head(y), centres[i]);
+            for b in 0..BUCKETS {
+                t[b] = gy.mul_add(y[b], gx.mul_add(x[b], t[b])) * LOG2_E;
             }
-            PositionBias::Affine { constant, x, y, centres } => {
-                let (mut t, x, y, [gx, gy]) =
-                    (of_head(constant), of_head(x), of_head(y), centres[i]);
+            t
+        }
+        PositionBias::Shared { table } => of_head(table).map(|v| v * LOG2_E),
+        PositionBias::PerQuery { tables } => {
+            let t = &tables[(head * tokens + i) * BUCKETS..];
+            t.first_chunk::<BUCKETS>().expect("49 values").map(|v| v * LOG2_E)
+        }
+        PositionBias::Contextual { table } => {
+            let mut t = [0.0f32; BUCKETS];
+            let table = &table[head * shape.head_dim * BUCKETS..];
+            for (q, line) in job.part(0, head, i).iter().zip(table.chunks_exact(BUCKETS)) {
                 for b in 0..BUCKETS {
-                    t[b] = gy.mul_add(y[b], gx.mul_add(x[b], t[b]));
+                    t[b] = q.mul_add(line[b], t[b]);
                 }
-                t
             }
-            PositionBias::Shared { table } => of_head(table),
-            PositionBias::PerQuery { tables } => {
-                tables[(head * tokens + i) * BUCKETS..][..BUCKETS].try_into().expect("49 values")
-            }
-            PositionBias::Contextual { table } => {
-                let mut t = [0.0f32; BUCKETS];
-                let table = &table[head * shape.head_dim * BUCKETS..];
-                for (q, line) in job.part(0, head, i).iter().zip(table.chunks_exact(BUCKETS)) {
-                    for b in 0..BUCKETS {
-                        t[b] = q.mul_add(line[b], t[b]);
-                    }
-                }
-                t
-            }
-        };
-        for v in &mut t {
-            *v *= LOG2_E;
+            t.map(|v| v * LOG2_E)
         }
-        for (line, t) in self.table.chunks_exact_mut(TABLE_ROW).zip(t.chunks_exact(AXIS_BUCKETS)) {
-            line[..AXIS_BUCKETS].copy_from_slice(t);
+    };
+    for (line, t) in t.chunks_exact_mut(TABLE_ROW).zip(flat.chunks_exact(AXIS_BUCKETS)) {
+        line[..AXIS_BUCKETS].copy_from_slice(t);
+    }
+    // Seven patterns along a row of keys, one per bucket of rows; then each row of keys copies its own.
+    let columns = &shape.buckets[(i % side) * side..][..side];
+    for (pattern, line) in patterns.chunks_exact_mut(side).zip(t.chunks_exact(TABLE_ROW)) {
+        let line: &[f32; TABLE_ROW] = line.try_into().expect("8 values");
+        for (p, &b) in pattern.iter_mut().zip(columns) {
+            // Always below 7 (checked once per layer); the mask spares the bounds check.
+            *p = line[usize::from(b) % TABLE_ROW];
         }
-        // Seven patterns along a row of keys, one per bucket of rows; then each row of keys copies its own.
-        let columns = &shape.buckets[(i % side) * side..][..side];
-        for (pattern, line) in
-            self.patterns.chunks_exact_mut(side).zip(self.table.chunks_exact(TABLE_ROW))
-        {
-            let line: &[f32; TABLE_ROW] = line.try_into().expect("8 values");
-            for (p, &b) in pattern.iter_mut().zip(columns) {
-                // Always below 7 (checked once per layer); the mask spares the bounds check.
-                *p = line[usize::from(b) % TABLE_ROW];
-            }
-        }
-        let rows = &shape.buckets[(i / side) * side..][..side];
-        for (keys, &b) in row[..tokens].chunks_exact_mut(side).zip(rows) {
-            keys.copy_from_slice(&self.patterns[usize::from(b) * side..][..side]);
-        }
+    }
+    let rows = &shape.buckets[(i / side) * side..][..side];
+    for (keys, &b) in row[..tokens].chunks_exact_mut(side).zip(rows) {
+        copy_row(keys, &patterns[usize::from(b) * side..][..side]);
+    }
+}
+
+/// Copies a few values without a call.
+#[inline(always)]
+fn copy_row(to: &mut [f32], from: &[f32]) {
+    let (mut to, mut from) = (to.chunks_exact_mut(4), from.chunks_exact(4));
+    for (to, from) in (&mut to).zip(&mut from) {
+        let from: [f32; 4] = from.try_into().expect("4 values");
+        to.copy_from_slice(&from);
+    }
+    for (to, from) in to.into_remainder().iter_mut().zip(from.remainder()) {
+        *to = *from;
     }
 }
 
@@ -262,7 +265,7 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
     unsafe {
         match job.shape.math {
             AttentionMath::Int8 => attention_int8::head::<I>(job, head, scratch),
-            AttentionMath::F32 => attention_f32::head(job, head, scratch),
+            AttentionMath::F32 => I::head_f32(job, head, scratch),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The f32 form of attention: for models whose accuracy gate int8 attention does not pass, and to judge that by.
 
-use super::attention::{BiasRows, Job, MAX_HEAD_DIM};
+use super::attention::{pattern_len, Job, MAX_HEAD_DIM};
+use super::isa::Isa;
 use super::numeric::{exp2, tree_sum, LANES};
 use super::scratch::{carved_bytes, Scratch};
 
@@ -11,22 +12,22 @@ const ROWS: usize = 4;
 /// lanes and a tree; outputs add `p[j] * v[j]` for j = 0, 1, ... and are then multiplied by the reciprocal of the sum.
 ///
 /// # Safety
-/// `job` is checked; nobody else writes this head's output.
+/// The CPU has the level; `job` is checked; nobody else writes this head's output.
 #[inline(always)]
-pub(super) unsafe fn head(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
+pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
     let shape = &job.shape;
     let (tokens, d) = (shape.tokens(), shape.head_dim);
     let (tp, dp) = (tokens.div_ceil(LANES) * LANES, d.div_ceil(LANES) * LANES);
     let mut carve = scratch.carve(
         carved_bytes::<f32>(tp * d)
             + carved_bytes::<f32>(tokens * dp)
-            + BiasRows::carved(shape.side)
+            + carved_bytes::<f32>(pattern_len(shape.side))
             + carved_bytes::<f32>(ROWS * tp),
     );
     // Keys as [tokens / 16][d][16], values as [tokens][d padded to 16].
     let keys = carve.take::<f32>(tp * d);
     let values = carve.take::<f32>(tokens * dp);
-    let mut bias = BiasRows::new(&mut carve, shape.side);
+    let patterns = carve.take::<f32>(pattern_len(shape.side));
     let scores = carve.take::<f32>(ROWS * tp);
     keys[(tokens / LANES) * LANES * d..].fill(0.0);
     for j in 0..tokens {
@@ -42,8 +43,8 @@ pub(super) unsafe fn head(job: &Job<'_>, head: usize, scratch: &mut Scratch) {
         let mut q = [[0.0f32; ROWS]; MAX_HEAD_DIM];
         for r in 0..rows {
             let line = &mut scores[r * tp..(r + 1) * tp];
-            bias.write(job, head, first + r, line);
-            line[tokens..].fill(f32::NEG_INFINITY);
+            // SAFETY: the CPU has the level.
+            unsafe { I::bias_row(job, head, first + r, patterns, line) };
             for (q, &v) in q.iter_mut().zip(job.part(0, head, first + r)) {
                 q[r] = v;
             }

@@ -3,10 +3,10 @@
 //! Keys are the "weights" of the first product, values those of the second. A tile of queries goes through scores,
 //! softmax and values while everything it touches is in the first-level cache.
 
-use super::attention::{BiasRows, Job, MAX_HEAD_DIM};
+use super::attention::{pattern_len, Job, MAX_HEAD_DIM};
 use super::isa::{Isa, Prepared, Tile, MAX_ROWS};
 use super::numeric::{exp2_7bit, quantise_row, scale_of, LANES, MAGIC};
-use super::scratch::{carved_bytes, Carve, Scratch};
+use super::scratch::{carved_bytes, Scratch};
 use super::weights::{packed_index, packed_len, padded_k, padded_n, GROUP, PANEL};
 
 /// Most panels of values.
@@ -31,18 +31,24 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             + carved_bytes::<f32>(dp)
             + carved_bytes::<u8>(key_bytes * tp / PANEL)
             + carved_bytes::<u8>(value_bytes * dp / PANEL)
-            + BiasRows::carved(shape.side)
+            + carved_bytes::<f32>(pattern_len(shape.side))
             + carved_bytes::<f32>(MAX_ROWS * tp)
             + carved_bytes::<u8>(I::tile_bytes(kd))
             + carved_bytes::<u8>(I::tile_bytes(kt))
             + carved_bytes::<i8>(tp.max(dp)),
     );
-    let (keys, key_scales, keys_finite) = quantise_keys(job, head, &mut carve);
-    let (values, value_scales, values_finite) = quantise_values(job, head, &mut carve);
-    let finite = keys_finite && values_finite;
+    let keys = carve.take::<i8>(packed_len(tokens, d));
+    let values = carve.take::<i8>(packed_len(d, tokens));
+    let key_scales = carve.take::<f32>(tp);
+    let value_scales = carve.take::<f32>(dp);
+    // SAFETY: the CPU has the level.
+    let finite = unsafe {
+        let keys = I::quantise_keys(job, head, keys, key_scales);
+        I::quantise_values(job, head, values, value_scales) && keys
+    };
     let key_memory = carve.take::<u8>(key_bytes * tp / PANEL);
     let value_memory = carve.take::<u8>(value_bytes * dp / PANEL);
-    let mut bias = BiasRows::new(&mut carve, shape.side);
+    let patterns = carve.take::<f32>(pattern_len(shape.side));
     let scores = carve.take::<f32>(MAX_ROWS * tp);
     let q_tile = carve.take::<u8>(I::tile_bytes(kd)).as_mut_ptr();
     let p_tile = carve.take::<u8>(I::tile_bytes(kt)).as_mut_ptr();
@@ -66,18 +72,20 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
         value_forms[p] = prepare(panel, kt, true, value_memory, p * value_bytes);
     }
 
+    let score_scale = shape.score_scale();
     let mut sums = Tile::ZERO;
     for first in (0..tokens).step_by(I::ROWS) {
         let rows = I::ROWS.min(tokens - first);
         let mut row_scales = [0.0f32; MAX_ROWS];
         for r in 0..rows {
             let line = &mut scores[r * tp..(r + 1) * tp];
-            bias.write(job, head, first + r, line);
-            line[tokens..].fill(f32::NEG_INFINITY);
-            let scale = quantise_row(job.part(0, head, first + r), &mut q8[..d]);
-            row_scales[r] = scale * shape.score_scale();
-            // SAFETY: `q_tile` has a tile of `kd` = `d` values per row (`d` is a multiple of 8).
-            unsafe { I::put_row(q_tile, r, &q8[..kd], false) };
+            // SAFETY: the CPU has the level; `q_tile` has a tile of `kd` = `d` values per row (`d` is a multiple of 8).
+            unsafe {
+                I::bias_row(job, head, first + r, patterns, line);
+                let scale = I::quantise_row(job.part(0, head, first + r), &mut q8[..d]);
+                row_scales[r] = scale * score_scale;
+                I::put_row(q_tile, r, &q8[..kd], false);
+            }
         }
         let mut max = [[f32::NEG_INFINITY; LANES]; MAX_ROWS];
         for (p, scales) in key_scales.chunks_exact(PANEL).enumerate() {
@@ -86,32 +94,26 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             unsafe {
                 let panel = Prepared { panel: key_form.panel.add(p * key_stride), ..key_form };
                 I::tile(q_tile, panel, kd, rows, &mut sums);
-            }
-            for r in 0..rows {
-                let line = &mut scores[r * tp + p * PANEL..][..PANEL];
-                let line: &mut [f32; PANEL] = line.try_into().expect("PANEL scores");
-                let sums = sums.row(r);
-                for c in 0..PANEL {
-                    let s = (sums[c] as f32).mul_add(row_scales[r] * scales[c], line[c]);
-                    line[c] = s;
-                    max[r][c] = if s > max[r][c] { s } else { max[r][c] };
-                }
+                let scores = &mut scores[p * PANEL..];
+                I::score_rows(&sums, &row_scales[..rows], scales, scores, tp, &mut max);
             }
         }
         let mut inverse = [0.0f32; MAX_ROWS];
         for r in 0..rows {
-            let total = softmax(&scores[r * tp..(r + 1) * tp], max[r], &mut q8[..tp]);
+            // SAFETY: the CPU has the level; `p_tile` has a tile of `kt` values per row.
+            let total = unsafe {
+                let total = I::softmax(&scores[r * tp..(r + 1) * tp], &max[r], &mut q8[..tp]);
+                I::put_row(p_tile, r, &q8[..kt], true);
+                total
+            };
             inverse[r] = if finite { 1.0 / total as f32 } else { f32::NAN };
-            // SAFETY: `p_tile` has a tile of `kt` values per row.
-            unsafe { I::put_row(p_tile, r, &q8[..kt], true) };
         }
         for (p, scales) in value_scales.chunks_exact(PANEL).enumerate() {
             let scales: &[f32; PANEL] = scales.try_into().expect("PANEL scales");
             // SAFETY: as above, and attention weights are never negative.
             unsafe { I::tile(p_tile, value_forms[p], kt, rows, &mut sums) };
             for r in 0..rows {
-                let sums = sums.row(r);
-                let mut y = [0.0f32; PANEL];
+                let (sums, mut y) = (*sums.row(r), [0.0f32; PANEL]);
                 for c in 0..PANEL {
                     y[c] = sums[c] as f32 * (inverse[r] * scales[c]);
                 }
@@ -122,17 +124,41 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
     }
 }
 
-/// Keys of a head in the stored order (tokens are the channels), one scale per token, and whether all are finite.
+/// Scores of a panel of keys: `scores[r * stride..][..16]` holds the bias before and the score after; `max` follows.
 #[inline(always)]
-fn quantise_keys<'a>(
+pub(super) fn score_rows(
+    sums: &Tile,
+    row_scales: &[f32],
+    scales: &[f32; PANEL],
+    scores: &mut [f32],
+    stride: usize,
+    max: &mut [[f32; LANES]; MAX_ROWS],
+) {
+    let scales = *scales;
+    for (r, row_scale) in row_scales.iter().enumerate() {
+        let line: &mut [f32; PANEL] = scores[r * stride..].first_chunk_mut().expect("PANEL scores");
+        let (sums, mut s, mut top) = (*sums.row(r), *line, max[r]);
+        for c in 0..PANEL {
+            s[c] = (sums[c] as f32).mul_add(row_scale * scales[c], s[c]);
+        }
+        for c in 0..PANEL {
+            top[c] = if s[c] > top[c] { s[c] } else { top[c] };
+        }
+        *line = s;
+        max[r] = top;
+    }
+}
+
+/// Keys of a head in the stored order (tokens are the channels), one scale per token; whether all are finite.
+#[inline(always)]
+pub(super) fn quantise_keys(
     job: &Job<'_>,
     head: usize,
-    carve: &mut Carve<'a>,
-) -> (&'a [i8], &'a [f32], bool) {
+    keys: &mut [i8],
+    scales: &mut [f32],
+) -> bool {
     let (tokens, d) = (job.shape.tokens(), job.shape.head_dim);
     let kd = padded_k(d);
-    let keys = carve.take::<i8>(packed_len(tokens, d));
-    let scales = carve.take::<f32>(padded_n(tokens));
     keys[(tokens / PANEL) * PANEL * kd..].fill(0);
     scales.fill(0.0);
     let mut finite = true;
@@ -145,20 +171,19 @@ fn quantise_keys<'a>(
             to[..GROUP].copy_from_slice(q);
         }
     }
-    (keys, scales, finite)
+    finite
 }
 
-/// Values of a head in the stored order (tokens are `k`), one scale per channel, and whether all are finite.
+/// Values of a head in the stored order (tokens are `k`), one scale per channel; whether all are finite.
 #[inline(always)]
-fn quantise_values<'a>(
+pub(super) fn quantise_values(
     job: &Job<'_>,
     head: usize,
-    carve: &mut Carve<'a>,
-) -> (&'a [i8], &'a [f32], bool) {
+    values: &mut [i8],
+    scales: &mut [f32],
+) -> bool {
     let (tokens, d) = (job.shape.tokens(), job.shape.head_dim);
     let kt = padded_k(tokens);
-    let values = carve.take::<i8>(packed_len(d, tokens));
-    let scales = carve.take::<f32>(padded_n(d));
     let mut max = [0i32; MAX_HEAD_DIM];
     for j in 0..tokens {
         for (max, v) in max.iter_mut().zip(job.part(2, head, j)) {
@@ -175,11 +200,11 @@ fn quantise_values<'a>(
     if !finite {
         // The head's output will be NaN whatever the sums are; no conversion may see what cannot be converted.
         values.fill(0);
-        return (values, scales, finite);
+        return finite;
     }
     for (p, panel) in values.chunks_exact_mut(PANEL * kt).enumerate() {
         let c = p * PANEL;
-        let factors: &[f32; PANEL] = factors[c..c + PANEL].try_into().expect("PANEL factors");
+        let factors: [f32; PANEL] = factors[c..c + PANEL].try_into().expect("PANEL factors");
         for (g, group) in panel.chunks_exact_mut(PANEL * GROUP).enumerate() {
             // Four tokens at a time, byte `t` of channel `c`'s word being token `t`.
             let mut words = [0u32; PANEL];
@@ -203,31 +228,29 @@ fn quantise_values<'a>(
             }
         }
     }
-    (values, scales, finite)
+    finite
 }
 
 /// Attention weights of one query in units of 1/127 of its largest; returns their sum.
 ///
 /// `scores` are exponents of 2 (whole groups of 16, padded with -infinity), `max` their lane-wise maxima.
 #[inline(always)]
-fn softmax(scores: &[f32], max: [f32; LANES], weights: &mut [i8]) -> i32 {
+pub(super) fn softmax(scores: &[f32], max: &[f32; LANES], weights: &mut [i8]) -> i32 {
     let mut top = max[0];
-    for m in max {
+    for &m in max {
         top = if m > top { m } else { top };
     }
     let mut total = [0i32; LANES];
     for (s, w) in scores.chunks_exact(LANES).zip(weights.chunks_exact_mut(LANES)) {
-        let s: &[f32; LANES] = s.try_into().expect("LANES scores");
-        let w: &mut [i8; LANES] = w.try_into().expect("LANES weights");
+        let s: [f32; LANES] = s.try_into().expect("LANES scores");
+        let mut p = [0i32; LANES];
         for l in 0..LANES {
-            let p = exp2_7bit(s[l] - top);
-            w[l] = p as i8;
-            total[l] = total[l].wrapping_add(i32::from(p));
+            p[l] = i32::from(exp2_7bit(s[l] - top));
         }
+        for l in 0..LANES {
+            total[l] = total[l].wrapping_add(p[l]);
+        }
+        w.copy_from_slice(&p.map(|p| p as i8));
     }
-    let mut sum = 0i32;
-    for t in total {
-        sum = sum.wrapping_add(t);
-    }
-    sum
+    total.iter().fold(0, |sum, &t| sum.wrapping_add(t))
 }

@@ -12,7 +12,7 @@
 
 use std::arch::x86_64::*;
 
-use super::isa::{Isa, Prepared, Tile, NARROW_SUM};
+use super::isa::{float_methods, Isa, Prepared, Tile, NARROW_SUM};
 use super::weights::{GROUP, PANEL};
 
 /// x86-64 with AVX2 and FMA.
@@ -115,6 +115,8 @@ unsafe impl Isa for Avx2 {
             }
         }
     }
+
+    float_methods!("avx2,fma");
 
     #[target_feature(enable = "avx2")]
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {

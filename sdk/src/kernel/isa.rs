@@ -1,5 +1,9 @@
 //! What differs between CPU levels: the integer tile and the order in which it likes its operands.
 
+use super::attention::Job as AttentionJob;
+use super::linear::Epilogue;
+use super::numeric::LANES;
+use super::scratch::Scratch;
 use super::weights::PANEL;
 
 /// Most rows of any level's tile.
@@ -16,6 +20,12 @@ impl Tile {
     #[inline(always)]
     pub(super) fn row(&self, r: usize) -> &[i32; PANEL] {
         self.0[r * PANEL..(r + 1) * PANEL].try_into().expect("a row has PANEL sums")
+    }
+
+    /// The same, to be written.
+    #[inline(always)]
+    pub(super) fn row_mut(&mut self, r: usize) -> &mut [i32; PANEL] {
+        (&mut self.0[r * PANEL..(r + 1) * PANEL]).try_into().expect("a row has PANEL sums")
     }
 }
 
@@ -75,9 +85,168 @@ pub(super) unsafe trait Isa {
     /// The CPU has the level; `q` is valid for `kp` and `panel` for `PANEL * kp` bytes.
     unsafe fn direct(q: *const i8, panel: *const i8, kp: usize, sums: &mut [i32; PANEL]);
 
+    /// [`super::numeric::quantise_row`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn quantise_row(x: &[f32], q: &mut [i8]) -> f32;
+
+    /// [`super::numeric::layer_norm_row`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: &mut [f32]);
+
+    /// [`Epilogue::rows`].
+    ///
+    /// # Safety
+    /// The CPU has the level, and what `Epilogue::rows` asks for.
+    unsafe fn linear_rows(epilogue: &Epilogue<'_>, first: usize, scales: &[f32], sums: &Tile);
+
+    /// [`super::attention_int8::score_rows`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn score_rows(
+        sums: &Tile,
+        row_scales: &[f32],
+        scales: &[f32; PANEL],
+        scores: &mut [f32],
+        stride: usize,
+        max: &mut [[f32; LANES]; MAX_ROWS],
+    );
+
+    /// [`super::attention_int8::softmax`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn softmax(scores: &[f32], max: &[f32; LANES], weights: &mut [i8]) -> i32;
+
+    /// [`super::attention_int8::quantise_keys`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn quantise_keys(
+        job: &AttentionJob<'_>,
+        head: usize,
+        keys: &mut [i8],
+        scales: &mut [f32],
+    ) -> bool;
+
+    /// [`super::attention_int8::quantise_values`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn quantise_values(
+        job: &AttentionJob<'_>,
+        head: usize,
+        values: &mut [i8],
+        scales: &mut [f32],
+    ) -> bool;
+
+    /// [`super::attention::bias_row`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn bias_row(
+        job: &AttentionJob<'_>,
+        head: usize,
+        i: usize,
+        patterns: &mut [f32],
+        row: &mut [f32],
+    );
+
+    /// [`super::attention_f32::head`].
+    ///
+    /// # Safety
+    /// The CPU has the level, and what that function asks for.
+    unsafe fn head_f32(job: &AttentionJob<'_>, head: usize, scratch: &mut Scratch);
+
     /// `sum_i a[i] * b[i]` over all of -128..=127.
     ///
     /// # Safety
     /// The CPU has the level; both are valid for `len` bytes.
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32;
 }
+
+/// The floating-point methods of an [`Isa`]: the shared bodies compiled with the level's instructions, each on its own so
+/// that the compiler sees small functions whose slices do not alias, and vectorises them.
+macro_rules! float_methods {
+    ($($feature:literal)?) => {
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
+            $crate::kernel::numeric::quantise_row(x, q)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: &mut [f32]) {
+            $crate::kernel::numeric::layer_norm_row(x, gamma, beta, eps, y);
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn linear_rows(
+            epilogue: &$crate::kernel::linear::Epilogue<'_>,
+            first: usize,
+            scales: &[f32],
+            sums: &$crate::kernel::isa::Tile,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { epilogue.rows(first, scales, sums) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn score_rows(
+            sums: &$crate::kernel::isa::Tile,
+            row_scales: &[f32],
+            scales: &[f32; $crate::kernel::PANEL],
+            scores: &mut [f32],
+            stride: usize,
+            max: &mut [[f32; $crate::kernel::numeric::LANES]; $crate::kernel::isa::MAX_ROWS],
+        ) {
+            $crate::kernel::attention_int8::score_rows(sums, row_scales, scales, scores, stride, max);
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn softmax(
+            scores: &[f32],
+            max: &[f32; $crate::kernel::numeric::LANES],
+            weights: &mut [i8],
+        ) -> i32 {
+            $crate::kernel::attention_int8::softmax(scores, max, weights)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn quantise_keys(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            keys: &mut [i8],
+            scales: &mut [f32],
+        ) -> bool {
+            $crate::kernel::attention_int8::quantise_keys(job, head, keys, scales)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn quantise_values(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            values: &mut [i8],
+            scales: &mut [f32],
+        ) -> bool {
+            $crate::kernel::attention_int8::quantise_values(job, head, values, scales)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn bias_row(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            i: usize,
+            patterns: &mut [f32],
+            row: &mut [f32],
+        ) {
+            $crate::kernel::attention::bias_row(job, head, i, patterns, row);
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn head_f32(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            scratch: &mut $crate::kernel::scratch::Scratch,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { $crate::kernel::attention_f32::head::<Self>(job, head, scratch) }
+        }
+    };
+}
+pub(super) use float_methods;

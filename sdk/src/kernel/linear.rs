@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::isa::{Isa, Tile, MAX_ROWS};
-use super::numeric::{dequantise, layer_norm_row, quantise_row, relu6};
+use super::numeric::{dequantise, relu6};
 use super::pool::{LayerScratch, Pool};
 use super::scratch::{carved_bytes, Scratch};
 use super::weights::{padded_k, Weights, PANEL};
@@ -127,7 +127,7 @@ impl BytePtr {
 /// Phase 1: normalises and quantises up to `ROWS` rows into one tile.
 ///
 /// # Safety
-/// `tile` is valid for a tile (one plain row when the layer is direct) and `scales` for `rows` values.
+/// The CPU has the level; `tile` is valid for a tile (one plain row when the layer is direct) and `scales` for `rows` values.
 #[inline(always)]
 pub(super) unsafe fn quantise<I: Isa>(
     job: &Job<'_>,
@@ -148,12 +148,14 @@ pub(super) unsafe fn quantise<I: Isa>(
         let row = &job.x[(first + r) * k..(first + r + 1) * k];
         let row = match &job.fused.norm {
             Some(norm) => {
-                layer_norm_row(row, norm.gamma, norm.beta, norm.eps, normed);
+                // SAFETY: the CPU has the level.
+                unsafe { I::layer_norm_row(row, norm.gamma, norm.beta, norm.eps, normed) };
                 &*normed
             }
             None => row,
         };
-        let scale = quantise_row(row, &mut q[..k]);
+        // SAFETY: the CPU has the level.
+        let scale = unsafe { I::quantise_row(row, &mut q[..k]) };
         let nonnegative = q.iter().fold(0, |min, &v| v.min(min)) == 0;
         all &= nonnegative;
         // SAFETY: the caller's promise about `tile` and `scales`.
@@ -182,19 +184,15 @@ pub(super) unsafe fn panel<I: Isa>(
 ) {
     let kp = padded_k(job.weights.k);
     let packed = job.weights.panel(p);
-    let mut epilogue = Epilogue::new(job, p);
+    let epilogue = Epilogue::new(job, p);
     if job.rows <= I::DIRECT_ROWS {
-        let mut sums = [0; PANEL];
+        let mut sums = Tile::ZERO;
         for r in 0..job.rows {
             // SAFETY: row `r` and the panel have `kp` and `PANEL * kp` bytes.
             unsafe {
-                I::direct(
-                    a.tiles[r * kp..(r + 1) * kp].as_ptr().cast(),
-                    packed.as_ptr(),
-                    kp,
-                    &mut sums,
-                );
-                epilogue.row(r, a.scales[r], &sums);
+                let row = a.tiles[r * kp..(r + 1) * kp].as_ptr().cast();
+                I::direct(row, packed.as_ptr(), kp, sums.row_mut(0));
+                I::linear_rows(&epilogue, r, &a.scales[r..=r], &sums);
             }
         }
         return;
@@ -211,15 +209,13 @@ pub(super) unsafe fn panel<I: Isa>(
         // SAFETY: `tile` holds `rows` rows, `prepared` is the panel in this level's order.
         unsafe {
             I::tile(tile.as_ptr(), prepared, kp, rows, &mut sums);
-            for r in 0..rows {
-                epilogue.row(first + r, a.scales[first + r], sums.row(r));
-            }
+            I::linear_rows(&epilogue, first, &a.scales[first..first + rows], &sums);
         }
     }
 }
 
-/// Turns the 16 sums of a row into outputs.
-struct Epilogue<'a> {
+/// Turns the sums of a panel's 16 channels into outputs.
+pub(super) struct Epilogue<'a> {
     scales: [f32; PANEL],
     bias: [f32; PANEL],
     columns: usize,
@@ -227,11 +223,10 @@ struct Epilogue<'a> {
     n: usize,
     relu6: bool,
     residual: Option<&'a [f32]>,
-    out: *mut f32,
+    out: OutPtr,
 }
 
 impl<'a> Epilogue<'a> {
-    #[inline(always)]
     fn new(job: &Job<'a>, p: usize) -> Self {
         let (n, first) = (job.weights.n, p * PANEL);
         let columns = PANEL.min(n - first);
@@ -239,42 +234,46 @@ impl<'a> Epilogue<'a> {
         scales[..columns].copy_from_slice(&job.weights.scales[first..first + columns]);
         bias[..columns].copy_from_slice(&job.weights.bias[first..first + columns]);
         let Fused { relu6, residual, .. } = job.fused;
-        Epilogue { scales, bias, columns, first, n, relu6, residual, out: job.out.0 }
+        Epilogue { scales, bias, columns, first, n, relu6, residual, out: job.out }
     }
 
+    /// Writes rows `first..first + row_scales.len()` of the panel's columns.
+    ///
     /// # Safety
-    /// Row `r` exists and nobody else writes its columns `first..first + columns`.
+    /// These rows exist and nobody else writes their columns of this panel.
     #[inline(always)]
-    unsafe fn row(&mut self, r: usize, row_scale: f32, sums: &[i32; PANEL]) {
-        let mut y = [0.0f32; PANEL];
-        for c in 0..PANEL {
-            y[c] = dequantise(sums[c], row_scale * self.scales[c], self.bias[c]);
-        }
-        if self.relu6 {
-            for v in &mut y {
-                *v = relu6(*v);
+    pub(super) unsafe fn rows(&self, first: usize, row_scales: &[f32], sums: &Tile) {
+        let (scales, bias) = (self.scales, self.bias);
+        for (r, row_scale) in row_scales.iter().enumerate() {
+            let (sums, mut y) = (*sums.row(r), [0.0f32; PANEL]);
+            for c in 0..PANEL {
+                y[c] = dequantise(sums[c], row_scale * scales[c], bias[c]);
             }
-        }
-        let at = r * self.n + self.first;
-        if let Some(residual) = self.residual {
-            let residual = &residual[at..at + self.columns];
-            if let Ok(residual) = <&[f32; PANEL]>::try_from(residual) {
+            if self.relu6 {
+                for c in 0..PANEL {
+                    y[c] = relu6(y[c]);
+                }
+            }
+            let at = (first + r) * self.n + self.first;
+            if let Some(residual) = self.residual {
+                let from = &residual[at..at + self.columns];
+                let mut residual = [0.0f32; PANEL];
+                match from.first_chunk::<PANEL>() {
+                    Some(whole) => residual = *whole,
+                    None => residual[..from.len()].copy_from_slice(from),
+                }
                 for c in 0..PANEL {
                     y[c] += residual[c];
                 }
-            } else {
-                for (y, r) in y.iter_mut().zip(residual) {
-                    *y += r;
-                }
             }
-        }
-        // SAFETY: the caller's promise; `at + columns <= rows * n`.
-        unsafe {
-            let out = self.out.add(at);
-            if self.columns == PANEL {
-                out.cast::<[f32; PANEL]>().write_unaligned(y);
-            } else {
-                std::ptr::copy_nonoverlapping(y.as_ptr(), out, self.columns);
+            // SAFETY: the caller's promise; `at + columns <= rows * n`.
+            unsafe {
+                let out = self.out.0.add(at);
+                if self.columns == PANEL {
+                    out.cast::<[f32; PANEL]>().write_unaligned(y);
+                } else {
+                    std::ptr::copy_nonoverlapping(y.as_ptr(), out, self.columns);
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::arch::aarch64::*;
 
-use super::isa::{Isa, Prepared, Tile};
+use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// AArch64 with Advanced SIMD.
@@ -113,6 +113,8 @@ unsafe impl Isa for Neon {
             }
         }
     }
+
+    float_methods!("neon");
 
     #[target_feature(enable = "neon")]
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {

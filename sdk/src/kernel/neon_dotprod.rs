@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::isa::{Isa, Prepared, Tile};
+use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// AArch64 with FEAT_DotProd.
@@ -93,6 +93,8 @@ unsafe impl Isa for DotProd {
             }
         }
     }
+
+    float_methods!("neon,dotprod");
 
     #[target_feature(enable = "neon,dotprod")]
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {

@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::isa::{Isa, Prepared, Tile};
+use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::neon_dotprod::DotProd;
 use super::weights::{GROUP, PANEL};
 
@@ -88,6 +88,8 @@ unsafe impl Isa for I8mm {
         // SAFETY: the same promise, and this level has SDOT.
         unsafe { DotProd::direct(q, panel, kp, sums) }
     }
+
+    float_methods!("neon,dotprod,i8mm");
 
     #[inline(always)]
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {

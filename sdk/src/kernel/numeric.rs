@@ -31,7 +31,7 @@ pub(super) fn abs_max_bits(x: &[f32]) -> i32 {
     let chunks = x.chunks_exact(LANES);
     let tail = chunks.remainder();
     for chunk in chunks {
-        let chunk = lanes(chunk);
+        let chunk = *lanes(chunk);
         for l in 0..LANES {
             max[l] = max[l].max(magnitude(chunk[l]));
         }
@@ -79,11 +79,11 @@ pub(super) fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
     let mut from = x.chunks_exact(LANES);
     let mut to = q.chunks_exact_mut(LANES);
     for (from, to) in (&mut from).zip(&mut to) {
-        let from = lanes(from);
-        let to: &mut [i8; LANES] = to.try_into().expect("chunks_exact yields whole chunks");
+        let (from, mut bytes) = (*lanes(from), [0i8; LANES]);
         for l in 0..LANES {
-            to[l] = quantise_value(from[l], factor);
+            bytes[l] = quantise_value(from[l], factor);
         }
+        to.copy_from_slice(&bytes);
     }
     for (&from, to) in from.remainder().iter().zip(to.into_remainder()) {
         *to = quantise_value(from, factor);
@@ -113,7 +113,7 @@ pub(super) fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y
     let chunks = x.chunks_exact(LANES);
     let tail = chunks.remainder();
     for chunk in chunks.clone() {
-        let chunk = lanes(chunk);
+        let chunk = *lanes(chunk);
         for l in 0..LANES {
             sums[l] += chunk[l];
         }
@@ -124,7 +124,7 @@ pub(super) fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y
     let mean = tree_sum(sums) / k as f32;
     let mut squares = [0.0f32; LANES];
     for chunk in chunks {
-        let chunk = lanes(chunk);
+        let chunk = *lanes(chunk);
         for l in 0..LANES {
             let d = chunk[l] - mean;
             squares[l] = d.mul_add(d, squares[l]);

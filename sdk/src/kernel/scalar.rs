@@ -1,6 +1,6 @@
 //! The `scalar` level: plain loops, the truth that every other level is compared with.
 
-use super::isa::{Isa, Prepared, Tile};
+use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// Portable Rust, any architecture.
@@ -58,6 +58,8 @@ unsafe impl Isa for Scalar {
             }
         }
     }
+
+    float_methods!();
 
     unsafe fn dot(a: *const i8, b: *const i8, len: usize) -> i32 {
         // SAFETY: the caller promises these lengths.

@@ -4,7 +4,6 @@ use super::attention::{self, HeadFn};
 use super::isa::Isa;
 use super::level::CpuLevel;
 use super::linear::{self, LinearFns};
-use super::numeric;
 use super::scalar::Scalar;
 use super::Kernels;
 
@@ -40,11 +39,13 @@ macro_rules! kernels {
 
         $(#[target_feature(enable = $feature)])?
         unsafe fn quantise(x: &[f32], q: &mut [i8]) -> f32 {
-            numeric::quantise_row(x, q)
+            // SAFETY: the caller's promise.
+            unsafe { <$isa as Isa>::quantise_row(x, q) }
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn layer_norm(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: &mut [f32]) {
-            numeric::layer_norm_row(x, gamma, beta, eps, y);
+            // SAFETY: the caller's promise.
+            unsafe { <$isa as Isa>::layer_norm_row(x, gamma, beta, eps, y) }
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn linear_quantise(
