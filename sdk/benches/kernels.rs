@@ -2,7 +2,8 @@
 //!
 //! Every figure is the best of many short runs, so that other work on the machine disturbs it little; the roofline (the
 //! multiply instruction alone, on registers) is measured in the same process. `KEYFACE_CPU` chooses the level, an argument
-//! filters by name, and `--test`, which `cargo test --benches` passes, runs everything once.
+//! filters by name, `--calls=N` makes exactly N calls (for counting instructions, see `tests/arm`), and `--test`, which
+//! `cargo test --benches` passes, runs everything once. `network` is all layers of a published network without tract.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -12,23 +13,21 @@ use keyface::kernel::{
     BUCKETS,
 };
 
-const CALLS: usize = 400;
-
 struct Bench {
     kernels: &'static Kernels,
     pool: Pool,
     /// Multiply-accumulates per second of the multiply instruction alone.
     roofline: f64,
     budget: Duration,
+    calls: usize,
     filter: Option<String>,
 }
 
 impl Bench {
-    /// The best time of one call, out of `CALLS` or of as many as the budget allows.
+    /// The best time of one call, out of `calls` or of as many as the budget allows.
     fn best(&self, mut call: impl FnMut()) -> f64 {
-        call();
         let (start, mut best) = (Instant::now(), f64::MAX);
-        for _ in 0..CALLS {
+        for _ in 0..self.calls {
             let begin = Instant::now();
             call();
             best = best.min(begin.elapsed().as_secs_f64());
@@ -67,15 +66,33 @@ fn noise(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| (uniform() + uniform() + uniform() + uniform()) * 0.5).collect()
 }
 
+/// Random weights, each channel using the whole range of int8.
+struct Layer {
+    packed: Vec<i8>,
+    scales: Vec<f32>,
+    bias: Vec<f32>,
+    n: usize,
+    k: usize,
+}
+
+impl Layer {
+    fn new(n: usize, k: usize) -> Layer {
+        let quantised: Vec<i8> = noise(n * k, 1).iter().map(|v| (v * 127.0) as i8).collect();
+        let scales = vec![1.0 / (127.0 * (k as f32).sqrt()); n];
+        Layer { packed: pack_weights(&quantised, n, k), scales, bias: noise(n, 2), n, k }
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        Weights::new(&self.packed, &self.scales, &self.bias, self.n, self.k).expect("sound weights")
+    }
+}
+
 fn linear(bench: &Bench, name: &str, rows: usize, k: usize, n: usize, relu: bool, norm: bool) {
     let title = format!("{name} {rows}x{k}x{n}");
     if !bench.wants(&title) {
         return;
     }
-    let quantised: Vec<i8> = noise(n * k, 1).iter().map(|v| (v * 127.0) as i8).collect();
-    let packed = pack_weights(&quantised, n, k);
-    let (scales, bias) = (vec![0.01; n], noise(n, 2));
-    let weights = Weights::new(&packed, &scales, &bias, n, k).expect("sound weights");
+    let layer = Layer::new(n, k);
     let mut x = noise(rows * k, 3);
     if relu {
         x.iter_mut().for_each(|v| *v = v.max(0.0));
@@ -85,38 +102,109 @@ fn linear(bench: &Bench, name: &str, rows: usize, k: usize, n: usize, relu: bool
     let fused = Fused { norm, ..Fused::default() };
     let mut out = vec![0.0; rows * n];
     bench.report(&title, (rows * k * n) as f64, || {
-        bench
-            .kernels
-            .linear(&bench.pool, &x, rows, &weights, &fused, &mut out)
-            .expect("sound layer");
+        let layer = layer.weights();
+        bench.kernels.linear(&bench.pool, &x, rows, &layer, &fused, &mut out).expect("sound layer");
         black_box(&out);
     });
 }
 
+/// The key-point bias of one layer.
+struct Tables {
+    values: Vec<f32>,
+    buckets: Vec<u8>,
+    centres: Vec<[f32; 2]>,
+}
+
+impl Tables {
+    fn new(heads: usize, side: usize) -> Tables {
+        let axis = |a: usize, b: usize| (a as i32 - b as i32).clamp(-3, 3) + 3;
+        Tables {
+            values: noise(3 * heads * BUCKETS, 7),
+            buckets: (0..side * side).map(|i| axis(i / side, i % side) as u8).collect(),
+            centres: (0..side * side)
+                .map(|i| [(i % side) as f32 * 0.1, (i / side) as f32 * 0.1])
+                .collect(),
+        }
+    }
+
+    fn shape(
+        &self,
+        heads: usize,
+        head_dim: usize,
+        side: usize,
+        math: AttentionMath,
+    ) -> Attention<'_> {
+        let (constant, rest) = self.values.split_at(heads * BUCKETS);
+        let (x, y) = rest.split_at(heads * BUCKETS);
+        let bias = PositionBias::Affine { constant, x, y, centres: &self.centres };
+        Attention { heads, head_dim, side, buckets: &self.buckets, bias, math }
+    }
+}
+
 fn attention(bench: &Bench, heads: usize, head_dim: usize, side: usize, math: AttentionMath) {
-    let title = format!("attention {math:?} {}x{heads}x{head_dim}", side * side);
+    let tokens = side * side;
+    let title = format!("attention {math:?} {tokens}x{heads}x{head_dim}");
     if !bench.wants(&title) {
         return;
     }
-    let tokens = side * side;
-    let table = heads * BUCKETS;
-    let (qkv, t) = (noise(tokens * 3 * heads * head_dim, 6), noise(3 * table, 7));
-    let axis = |a: usize, b: usize| (a as i32 - b as i32).clamp(-3, 3) + 3;
-    let buckets: Vec<u8> = (0..tokens).map(|i| axis(i / side, i % side) as u8).collect();
-    let centres: Vec<[f32; 2]> =
-        (0..tokens).map(|i| [(i % side) as f32 * 0.1, (i / side) as f32 * 0.1]).collect();
-    let bias = PositionBias::Affine {
-        constant: &t[..table],
-        x: &t[table..2 * table],
-        y: &t[2 * table..],
-        centres: &centres,
-    };
-    let shape = Attention { heads, head_dim, side, buckets: &buckets, bias, math };
+    let tables = Tables::new(heads, side);
+    let qkv = noise(tokens * 3 * heads * head_dim, 6);
     let mut out = vec![0.0; tokens * heads * head_dim];
     let macs = 2 * heads * tokens * tokens * head_dim;
     bench.report(&title, macs as f64, || {
+        let shape = tables.shape(heads, head_dim, side, math);
         bench.kernels.attention(&bench.pool, &qkv, &shape, &mut out).expect("sound shape");
         black_box(&out);
+    });
+}
+
+/// All layers of a KP-RPE ViT on 14 x 14 tokens; blocks share one set of weights.
+fn network(
+    bench: &Bench,
+    name: &str,
+    dim: usize,
+    depth: usize,
+    heads: usize,
+    mlp: usize,
+    outputs: usize,
+) {
+    if !bench.wants(name) {
+        return;
+    }
+    let (tokens, hidden) = (196, dim * mlp);
+    let layer = |n: usize, k: usize| Layer::new(n, k);
+    let (embed, qkv, proj) = (layer(dim, 192), layer(3 * dim, dim), layer(dim, dim));
+    let (fc1, fc2, head) = (layer(hidden, dim), layer(dim, hidden), layer(outputs, tokens * dim));
+    let gamma: Vec<f32> = (0..dim).map(|i| 1.0 + i as f32 * 1e-3).collect();
+    let norm = Norm { gamma: &gamma, beta: &gamma, eps: 1e-6 };
+    let tables = Tables::new(heads, 14);
+    let patches = noise(tokens * 192, 10);
+    let (mut x, mut y) = (vec![0.0; tokens * dim], vec![0.0; tokens * dim]);
+    let mut skip = x.clone();
+    let (mut a, mut h) = (vec![0.0; tokens * 3 * dim], vec![0.0; tokens * hidden]);
+    let mut embedding = vec![0.0; outputs];
+    let (kernels, pool) = (bench.kernels, &bench.pool);
+    let linears = dim * 192 + depth * (4 * dim * dim + 2 * dim * hidden) + outputs * dim;
+    let macs = tokens * (linears + depth * 2 * tokens * dim);
+    bench.report(name, macs as f64, || {
+        let run = |layer: &Layer, x: &[f32], rows: usize, fused: Fused<'_>, out: &mut [f32]| {
+            kernels.linear(pool, x, rows, &layer.weights(), &fused, out).expect("sound layer");
+        };
+        let normed = Fused { norm: Some(norm), ..Fused::default() };
+        run(&embed, &patches, tokens, Fused::default(), &mut x);
+        for _ in 0..depth {
+            run(&qkv, &x, tokens, normed, &mut a);
+            let shape = tables.shape(heads, dim / heads, 14, AttentionMath::Int8);
+            kernels.attention(pool, &a, &shape, &mut y).expect("sound shape");
+            std::mem::swap(&mut x, &mut skip);
+            run(&proj, &y, tokens, Fused { residual: Some(&skip), ..Fused::default() }, &mut x);
+            run(&fc1, &x, tokens, Fused { relu6: true, ..normed }, &mut h);
+            std::mem::swap(&mut x, &mut skip);
+            run(&fc2, &h, tokens, Fused { residual: Some(&skip), ..Fused::default() }, &mut x);
+        }
+        kernels.layer_norm(&x, &norm, &mut y).expect("sound norm");
+        run(&head, &y, 1, Fused::default(), &mut embedding);
+        black_box(&embedding);
     });
 }
 
@@ -148,7 +236,13 @@ fn gallery(bench: &Bench) {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let once = args.iter().any(|a| a == "--test");
-    let budget = Duration::from_secs(if once { 0 } else { 4 });
+    let calls = args.iter().find_map(|a| a.strip_prefix("--calls=")).and_then(|n| n.parse().ok());
+    // A first call warms up; with a given number of calls, time does not count.
+    let budget = match calls {
+        Some(_) => Duration::MAX,
+        None => Duration::from_secs(if once { 0 } else { 4 }),
+    };
+    let calls = calls.unwrap_or(if once { 1 } else { 400 });
     let kernels = Kernels::detect().expect("a CPU level");
     let threads = std::env::var("KEYFACE_THREADS").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
     let mut bench = Bench {
@@ -156,10 +250,14 @@ fn main() {
         pool: Pool::new(threads).expect("a pool"),
         roofline: 0.0,
         budget,
+        calls,
         filter: args.into_iter().find(|a| !a.starts_with('-')),
     };
-    let products = kernels.multiply_only(10_000) as f64;
-    bench.roofline = products / bench.best(|| _ = black_box(kernels.multiply_only(10_000)));
+    // Not when instructions are counted.
+    if bench.budget != Duration::MAX {
+        let products = kernels.multiply_only(10_000) as f64;
+        bench.roofline = products / bench.best(|| _ = black_box(kernels.multiply_only(10_000)));
+    }
     println!(
         "level {kernels:?}, {threads} thread(s), roofline {:.1} GMAC/s per thread",
         bench.roofline * 1e-9
@@ -179,6 +277,11 @@ fn main() {
         attention(&bench, 8, 64, 14, math);
         attention(&bench, 4, 64, 14, math);
         attention(&bench, 16, 32, 14, math);
+    }
+    for (name, dim, depth, heads, mlp, outputs) in
+        [("tiny", 256, 8, 4, 3, 512), ("small", 512, 12, 8, 5, 512), ("base", 512, 24, 16, 3, 512)]
+    {
+        network(&bench, &format!("network {name}"), dim, depth, heads, mlp, outputs);
     }
     if bench.wants("rows") {
         rows(&bench);

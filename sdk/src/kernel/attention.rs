@@ -9,14 +9,12 @@ use super::linear::OutPtr;
 use super::numeric::LOG2_E;
 use super::pool::{LayerScratch, Pool};
 use super::scratch::Scratch;
+use super::weights::PANEL;
 
 /// Relative-position buckets per query.
 pub const BUCKETS: usize = 49;
 /// Buckets along one axis.
 pub const AXIS_BUCKETS: usize = 7;
-/// One line of a query's table in scratch: 7 values and a pad.
-const TABLE_ROW: usize = 8;
-const TABLE: usize = AXIS_BUCKETS * TABLE_ROW;
 /// Largest grid side: 64 x 64 tokens.
 pub const MAX_SIDE: usize = 64;
 /// Largest head.
@@ -148,12 +146,18 @@ impl<'a> Job<'a> {
     /// # Safety
     /// `job.out` has `tokens * dim` values and nobody else writes this head's channels.
     #[inline(always)]
-    pub(super) unsafe fn store(&self, head: usize, i: usize, c: usize, y: &[f32]) {
+    pub(super) unsafe fn store(&self, head: usize, i: usize, c: usize, y: &[f32; PANEL]) {
         let (dim, d) = (self.shape.dim(), self.shape.head_dim);
-        let count = y.len().min(d - c);
-        // SAFETY: the caller's promise.
+        let to = self.out.0.wrapping_add(i * dim + head * d + c);
+        // SAFETY: the caller's promise; a whole vector of channels is the usual case.
         unsafe {
-            std::ptr::copy_nonoverlapping(y.as_ptr(), self.out.0.add(i * dim + head * d + c), count)
+            if d - c >= y.len() {
+                for (l, y) in y.iter().enumerate() {
+                    to.add(l).write(*y);
+                }
+            } else {
+                std::ptr::copy_nonoverlapping(y.as_ptr(), to, d - c);
+            }
         }
     }
 }
@@ -172,87 +176,6 @@ pub(super) unsafe fn run(head: HeadFn, pool: &Pool, job: &Job<'_>) {
         // SAFETY: head `h` owns its channels of the output; the CPU has the level.
         unsafe { head(job, h, scratch) }
     });
-}
-
-/// What [`bias_row`] needs for its patterns.
-pub(super) const fn pattern_len(side: usize) -> usize {
-    AXIS_BUCKETS * side
-}
-
-/// Writes the bias of query `i` in units of a power of 2 to the first `tokens` values of `row`, -infinity to the rest.
-#[inline(always)]
-pub(super) fn bias_row(
-    job: &Job<'_>,
-    head: usize,
-    i: usize,
-    patterns: &mut [f32],
-    row: &mut [f32],
-) {
-    let shape = &job.shape;
-    let (side, tokens) = (shape.side, shape.tokens());
-    row[tokens..].fill(f32::NEG_INFINITY);
-    // Seven lines of seven values, each padded to eight.
-    let mut t = [0.0f32; TABLE];
-    let of_head = |t: &[f32]| -> [f32; BUCKETS] {
-        t[head * BUCKETS..][..BUCKETS].try_into().expect("49 values")
-    };
-    let flat = match shape.bias {
-        PositionBias::None => {
-            row[..tokens].fill(0.0);
-            return;
-        }
-        PositionBias::Affine { constant, x, y, centres } => {
-            let (mut t, x, y, [gx, gy]) = (of_head(constant), of_head(x), of_head(y), centres[i]);
-            for b in 0..BUCKETS {
-                t[b] = gy.mul_add(y[b], gx.mul_add(x[b], t[b])) * LOG2_E;
-            }
-            t
-        }
-        PositionBias::Shared { table } => of_head(table).map(|v| v * LOG2_E),
-        PositionBias::PerQuery { tables } => {
-            let t = &tables[(head * tokens + i) * BUCKETS..];
-            t.first_chunk::<BUCKETS>().expect("49 values").map(|v| v * LOG2_E)
-        }
-        PositionBias::Contextual { table } => {
-            let mut t = [0.0f32; BUCKETS];
-            let table = &table[head * shape.head_dim * BUCKETS..];
-            for (q, line) in job.part(0, head, i).iter().zip(table.chunks_exact(BUCKETS)) {
-                for b in 0..BUCKETS {
-                    t[b] = q.mul_add(line[b], t[b]);
-                }
-            }
-            t.map(|v| v * LOG2_E)
-        }
-    };
-    for (line, t) in t.chunks_exact_mut(TABLE_ROW).zip(flat.chunks_exact(AXIS_BUCKETS)) {
-        line[..AXIS_BUCKETS].copy_from_slice(t);
-    }
-    // Seven patterns along a row of keys, one per bucket of rows; then each row of keys copies its own.
-    let columns = &shape.buckets[(i % side) * side..][..side];
-    for (pattern, line) in patterns.chunks_exact_mut(side).zip(t.chunks_exact(TABLE_ROW)) {
-        let line: &[f32; TABLE_ROW] = line.try_into().expect("8 values");
-        for (p, &b) in pattern.iter_mut().zip(columns) {
-            // Always below 7 (checked once per layer); the mask spares the bounds check.
-            *p = line[usize::from(b) % TABLE_ROW];
-        }
-    }
-    let rows = &shape.buckets[(i / side) * side..][..side];
-    for (keys, &b) in row[..tokens].chunks_exact_mut(side).zip(rows) {
-        copy_row(keys, &patterns[usize::from(b) * side..][..side]);
-    }
-}
-
-/// Copies a few values without a call.
-#[inline(always)]
-fn copy_row(to: &mut [f32], from: &[f32]) {
-    let (mut to, mut from) = (to.chunks_exact_mut(4), from.chunks_exact(4));
-    for (to, from) in (&mut to).zip(&mut from) {
-        let from: [f32; 4] = from.try_into().expect("4 values");
-        to.copy_from_slice(&from);
-    }
-    for (to, from) in to.into_remainder().iter_mut().zip(from.remainder()) {
-        *to = *from;
-    }
 }
 
 /// One head in either number format.

@@ -1,8 +1,9 @@
 //! The f32 form of attention: for models whose accuracy gate int8 attention does not pass, and to judge that by.
 
-use super::attention::{pattern_len, Job, MAX_HEAD_DIM};
+use super::attention::{Job, MAX_HEAD_DIM};
+use super::bias::pattern_len;
 use super::isa::Isa;
-use super::numeric::{exp2, tree_sum, LANES};
+use super::numeric::{exp2, larger, one_chunk_at_a_time, tree_sum, LANES};
 use super::scratch::{carved_bytes, Scratch};
 
 /// Queries per pass over the keys.
@@ -21,13 +22,15 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
     let mut carve = scratch.carve(
         carved_bytes::<f32>(tp * d)
             + carved_bytes::<f32>(tokens * dp)
-            + carved_bytes::<f32>(pattern_len(shape.side))
+            + carved_bytes::<f32>(pattern_len(shape))
             + carved_bytes::<f32>(ROWS * tp),
     );
     // Keys as [tokens / 16][d][16], values as [tokens][d padded to 16].
     let keys = carve.take::<f32>(tp * d);
     let values = carve.take::<f32>(tokens * dp);
-    let patterns = carve.take::<f32>(pattern_len(shape.side));
+    let patterns = carve.take::<f32>(pattern_len(shape));
+    // SAFETY: the CPU has the level.
+    unsafe { I::bias_patterns(job, head, patterns) };
     let scores = carve.take::<f32>(ROWS * tp);
     keys[(tokens / LANES) * LANES * d..].fill(0.0);
     for j in 0..tokens {
@@ -54,18 +57,20 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             let mut acc = [[0.0f32; LANES]; ROWS];
             for (q, k) in q.iter().zip(panel.chunks_exact(LANES)) {
                 let k: &[f32; LANES] = k.try_into().expect("LANES keys");
+                let k = *k;
                 for r in 0..ROWS {
                     for l in 0..LANES {
                         acc[r][l] = q[r].mul_add(k[l], acc[r][l]);
                     }
                 }
+                one_chunk_at_a_time();
             }
             for r in 0..rows {
                 let line = &mut scores[r * tp + p * LANES..][..LANES];
                 for l in 0..LANES {
                     let s = acc[r][l].mul_add(shape.score_scale(), line[l]);
                     line[l] = s;
-                    max[r][l] = if s > max[r][l] { s } else { max[r][l] };
+                    max[r][l] = larger(s, max[r][l]);
                 }
             }
         }
@@ -84,6 +89,7 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
                         acc[r][l] = p.mul_add(v[l], acc[r][l]);
                     }
                 }
+                one_chunk_at_a_time();
             }
             for r in 0..rows {
                 for l in 0..LANES {
@@ -101,7 +107,7 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
 fn softmax(scores: &mut [f32], max: [f32; LANES], tokens: usize) -> f32 {
     let mut top = max[0];
     for m in max {
-        top = if m > top { m } else { top };
+        top = larger(m, top);
     }
     let mut sums = [0.0f32; LANES];
     let mut fault = [0.0f32; LANES];
@@ -115,6 +121,7 @@ fn softmax(scores: &mut [f32], max: [f32; LANES], tokens: usize) -> f32 {
             s[l] = exp2(t);
             sums[l] += s[l];
         }
+        one_chunk_at_a_time();
     }
     tree_sum(sums) + tree_sum(fault)
 }

@@ -3,9 +3,12 @@
 //! Keys are the "weights" of the first product, values those of the second. A tile of queries goes through scores,
 //! softmax and values while everything it touches is in the first-level cache.
 
-use super::attention::{pattern_len, Job, MAX_HEAD_DIM};
+use super::attention::{Job, MAX_HEAD_DIM};
+use super::bias::pattern_len;
 use super::isa::{Isa, Prepared, Tile, MAX_ROWS};
-use super::numeric::{exp2_7bit, quantise_row, scale_of, LANES, MAGIC};
+use super::numeric::{
+    exp2_7bit, larger, one_chunk_at_a_time, quantise_row, scale_of, LANES, MAGIC,
+};
 use super::scratch::{carved_bytes, Scratch};
 use super::weights::{packed_index, packed_len, padded_k, padded_n, GROUP, PANEL};
 
@@ -31,7 +34,7 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             + carved_bytes::<f32>(dp)
             + carved_bytes::<u8>(key_bytes * tp / PANEL)
             + carved_bytes::<u8>(value_bytes * dp / PANEL)
-            + carved_bytes::<f32>(pattern_len(shape.side))
+            + carved_bytes::<f32>(pattern_len(shape))
             + carved_bytes::<f32>(MAX_ROWS * tp)
             + carved_bytes::<u8>(I::tile_bytes(kd))
             + carved_bytes::<u8>(I::tile_bytes(kt))
@@ -48,7 +51,9 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
     };
     let key_memory = carve.take::<u8>(key_bytes * tp / PANEL);
     let value_memory = carve.take::<u8>(value_bytes * dp / PANEL);
-    let patterns = carve.take::<f32>(pattern_len(shape.side));
+    let patterns = carve.take::<f32>(pattern_len(shape));
+    // SAFETY: the CPU has the level.
+    unsafe { I::bias_patterns(job, head, patterns) };
     let scores = carve.take::<f32>(MAX_ROWS * tp);
     let q_tile = carve.take::<u8>(I::tile_bytes(kd)).as_mut_ptr();
     let p_tile = carve.take::<u8>(I::tile_bytes(kt)).as_mut_ptr();
@@ -112,15 +117,36 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             let scales: &[f32; PANEL] = scales.try_into().expect("PANEL scales");
             // SAFETY: as above, and attention weights are never negative.
             unsafe { I::tile(p_tile, value_forms[p], kt, rows, &mut sums) };
-            for r in 0..rows {
-                let (sums, mut y) = (*sums.row(r), [0.0f32; PANEL]);
-                for c in 0..PANEL {
-                    y[c] = sums[c] as f32 * (inverse[r] * scales[c]);
-                }
-                // SAFETY: the caller owns this head's channels.
-                unsafe { job.store(head, first + r, p * PANEL, &y) };
-            }
+            // SAFETY: the CPU has the level and the caller owns this head's channels.
+            unsafe { I::value_rows(job, head, first, p, &sums, &inverse[..rows], scales) };
         }
+    }
+}
+
+/// Outputs of panel `p` of a head's channels for the tokens from `first` on.
+///
+/// # Safety
+/// Nobody else writes this head's output.
+#[inline(always)]
+pub(super) unsafe fn value_rows(
+    job: &Job<'_>,
+    head: usize,
+    first: usize,
+    p: usize,
+    sums: &Tile,
+    inverse: &[f32],
+    scales: &[f32; PANEL],
+) {
+    let scales = *scales;
+    for (r, (inverse, sums)) in inverse.iter().zip(sums.0.chunks_exact(PANEL)).enumerate() {
+        let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
+        let mut y = [0.0f32; PANEL];
+        for c in 0..PANEL {
+            y[c] = sums[c] as f32 * (inverse * scales[c]);
+        }
+        // SAFETY: the caller's promise.
+        unsafe { job.store(head, first + r, p * PANEL, &y) };
+        one_chunk_at_a_time();
     }
 }
 
@@ -135,17 +161,21 @@ pub(super) fn score_rows(
     max: &mut [[f32; LANES]; MAX_ROWS],
 ) {
     let scales = *scales;
-    for (r, row_scale) in row_scales.iter().enumerate() {
-        let line: &mut [f32; PANEL] = scores[r * stride..].first_chunk_mut().expect("PANEL scores");
-        let (sums, mut s, mut top) = (*sums.row(r), *line, max[r]);
+    let rows =
+        row_scales.iter().zip(sums.0.chunks_exact(PANEL)).zip(scores.chunks_mut(stride)).zip(max);
+    for (((row_scale, sums), line), max) in rows {
+        let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
+        let line: &mut [f32; PANEL] = line.first_chunk_mut().expect("PANEL scores");
+        let (mut s, mut top) = (*line, *max);
         for c in 0..PANEL {
             s[c] = (sums[c] as f32).mul_add(row_scale * scales[c], s[c]);
         }
         for c in 0..PANEL {
-            top[c] = if s[c] > top[c] { s[c] } else { top[c] };
+            top[c] = larger(s[c], top[c]);
         }
         *line = s;
-        max[r] = top;
+        *max = top;
+        one_chunk_at_a_time();
     }
 }
 
@@ -223,6 +253,7 @@ pub(super) fn quantise_values(
                     words[l] |= q << (8 * t);
                 }
             }
+            one_chunk_at_a_time();
             for (to, word) in group.chunks_exact_mut(GROUP).zip(words) {
                 to.copy_from_slice(&word.to_le_bytes().map(|b| b as i8));
             }
@@ -238,7 +269,7 @@ pub(super) fn quantise_values(
 pub(super) fn softmax(scores: &[f32], max: &[f32; LANES], weights: &mut [i8]) -> i32 {
     let mut top = max[0];
     for &m in max {
-        top = if m > top { m } else { top };
+        top = larger(m, top);
     }
     let mut total = [0i32; LANES];
     for (s, w) in scores.chunks_exact(LANES).zip(weights.chunks_exact_mut(LANES)) {
@@ -251,6 +282,7 @@ pub(super) fn softmax(scores: &[f32], max: &[f32; LANES], weights: &mut [i8]) ->
             total[l] = total[l].wrapping_add(p[l]);
         }
         w.copy_from_slice(&p.map(|p| p as i8));
+        one_chunk_at_a_time();
     }
     total.iter().fold(0, |sum, &t| sum.wrapping_add(t))
 }

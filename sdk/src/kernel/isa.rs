@@ -17,7 +17,7 @@ impl Tile {
     pub(super) const ZERO: Tile = Tile([0; MAX_ROWS * PANEL]);
 
     /// The 16 sums of row `r`.
-    #[inline(always)]
+    #[cfg(test)]
     pub(super) fn row(&self, r: usize) -> &[i32; PANEL] {
         self.0[r * PANEL..(r + 1) * PANEL].try_into().expect("a row has PANEL sums")
     }
@@ -116,6 +116,20 @@ pub(super) unsafe trait Isa {
         max: &mut [[f32; LANES]; MAX_ROWS],
     );
 
+    /// [`super::attention_int8::value_rows`].
+    ///
+    /// # Safety
+    /// The CPU has the level, and what that function asks for.
+    unsafe fn value_rows(
+        job: &AttentionJob<'_>,
+        head: usize,
+        first: usize,
+        p: usize,
+        sums: &Tile,
+        inverse: &[f32],
+        scales: &[f32; PANEL],
+    );
+
     /// [`super::attention_int8::softmax`].
     ///
     /// # Safety
@@ -144,7 +158,13 @@ pub(super) unsafe trait Isa {
         scales: &mut [f32],
     ) -> bool;
 
-    /// [`super::attention::bias_row`].
+    /// [`super::bias::prepare`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn bias_patterns(job: &AttentionJob<'_>, head: usize, patterns: &mut [f32]);
+
+    /// [`super::bias::row`].
     ///
     /// # Safety
     /// The CPU has the level.
@@ -203,6 +223,21 @@ macro_rules! float_methods {
             $crate::kernel::attention_int8::score_rows(sums, row_scales, scales, scores, stride, max);
         }
         $(#[target_feature(enable = $feature)])?
+        unsafe fn value_rows(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            first: usize,
+            p: usize,
+            sums: &$crate::kernel::isa::Tile,
+            inverse: &[f32],
+            scales: &[f32; $crate::kernel::PANEL],
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe {
+                $crate::kernel::attention_int8::value_rows(job, head, first, p, sums, inverse, scales);
+            }
+        }
+        $(#[target_feature(enable = $feature)])?
         unsafe fn softmax(
             scores: &[f32],
             max: &[f32; $crate::kernel::numeric::LANES],
@@ -229,6 +264,14 @@ macro_rules! float_methods {
             $crate::kernel::attention_int8::quantise_values(job, head, values, scales)
         }
         $(#[target_feature(enable = $feature)])?
+        unsafe fn bias_patterns(
+            job: &$crate::kernel::attention::Job<'_>,
+            head: usize,
+            patterns: &mut [f32],
+        ) {
+            $crate::kernel::bias::prepare(job, head, patterns);
+        }
+        $(#[target_feature(enable = $feature)])?
         unsafe fn bias_row(
             job: &$crate::kernel::attention::Job<'_>,
             head: usize,
@@ -236,7 +279,7 @@ macro_rules! float_methods {
             patterns: &mut [f32],
             row: &mut [f32],
         ) {
-            $crate::kernel::attention::bias_row(job, head, i, patterns, row);
+            $crate::kernel::bias::row(job, head, i, patterns, row);
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn head_f32(

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::isa::{Isa, Tile, MAX_ROWS};
-use super::numeric::{dequantise, relu6};
+use super::numeric::{dequantise, one_chunk_at_a_time, relu6};
 use super::pool::{LayerScratch, Pool};
 use super::scratch::{carved_bytes, Scratch};
 use super::weights::{padded_k, Weights, PANEL};
@@ -243,38 +243,71 @@ impl<'a> Epilogue<'a> {
     /// These rows exist and nobody else writes their columns of this panel.
     #[inline(always)]
     pub(super) unsafe fn rows(&self, first: usize, row_scales: &[f32], sums: &Tile) {
+        let at = first * self.n + self.first;
+        // SAFETY: row `first` exists, and with it this element of the output.
+        let out = unsafe { self.out.0.add(at) };
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            match (self.relu6, self.residual) {
+                (false, None) => self.store::<false, false>(row_scales, sums, &[], out),
+                (true, None) => self.store::<true, false>(row_scales, sums, &[], out),
+                (false, Some(from)) => {
+                    self.store::<false, true>(row_scales, sums, &from[at..], out)
+                }
+                (true, Some(from)) => self.store::<true, true>(row_scales, sums, &from[at..], out),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`Epilogue::rows`]; `residual` and `out` begin at the first row's first column of the panel.
+    #[inline(always)]
+    unsafe fn store<const RELU6: bool, const RESIDUAL: bool>(
+        &self,
+        row_scales: &[f32],
+        sums: &Tile,
+        residual: &[f32],
+        mut out: *mut f32,
+    ) {
         let (scales, bias) = (self.scales, self.bias);
-        for (r, row_scale) in row_scales.iter().enumerate() {
-            let (sums, mut y) = (*sums.row(r), [0.0f32; PANEL]);
+        let mut skips = residual.chunks(self.n);
+        for (row_scale, sums) in row_scales.iter().zip(sums.0.chunks_exact(PANEL)) {
+            let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
+            let mut y = [0.0f32; PANEL];
             for c in 0..PANEL {
                 y[c] = dequantise(sums[c], row_scale * scales[c], bias[c]);
             }
-            if self.relu6 {
+            if RELU6 {
                 for c in 0..PANEL {
                     y[c] = relu6(y[c]);
                 }
             }
-            let at = (first + r) * self.n + self.first;
-            if let Some(residual) = self.residual {
-                let from = &residual[at..at + self.columns];
-                let mut residual = [0.0f32; PANEL];
+            if RESIDUAL {
+                let from = skips.next().expect("a residual has the output's shape");
+                let mut skip = [0.0f32; PANEL];
                 match from.first_chunk::<PANEL>() {
-                    Some(whole) => residual = *whole,
-                    None => residual[..from.len()].copy_from_slice(from),
+                    // The last row of a narrow layer may have less left than a panel.
+                    Some(whole) => skip = *whole,
+                    None => skip[..from.len()].copy_from_slice(from),
                 }
                 for c in 0..PANEL {
-                    y[c] += residual[c];
+                    y[c] += skip[c];
                 }
             }
-            // SAFETY: the caller's promise; `at + columns <= rows * n`.
+            // SAFETY: the caller's promise: the row exists, and this panel has `columns` columns in it.
             unsafe {
-                let out = self.out.0.add(at);
                 if self.columns == PANEL {
-                    out.cast::<[f32; PANEL]>().write_unaligned(y);
+                    for c in 0..PANEL {
+                        out.add(c).write(y[c]);
+                    }
                 } else {
-                    std::ptr::copy_nonoverlapping(y.as_ptr(), out, self.columns);
+                    for (c, y) in y.iter().enumerate().take(self.columns) {
+                        out.add(c).write(*y);
+                    }
                 }
             }
+            out = out.wrapping_add(self.n);
+            one_chunk_at_a_time();
         }
     }
 }

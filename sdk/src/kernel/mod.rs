@@ -25,11 +25,13 @@
 //!   form by fused steps: degree 5, relative error below 1.7e-7 with rounding, for f32 attention; degree 3, below 1.1e-4, for weights
 //!   that are rounded to 1/127. Coefficients are in `numeric.rs`.
 //! - **Attention, int8**: each query and key row of a head is a quantised row; values are quantised per channel over the
-//!   tokens by the same rule. Scores are exponents of 2: `s = fused(f32(sum) * (c * q_scale * k_scale) + bias * log2(e))` with
+//!   tokens by the same rule. Scores are exponents of 2: `s = fused(f32(sum) * (c * q_scale * k_scale) + bias)` with
 //!   `c = log2(e) / sqrt(head_dim)`, grouped as `(q_scale * c) * k_scale`. Weights are `w = round(127 * 2^(s - max))`;
 //!   `y = f32(sum of w * v) * ((1 / f32(sum of w)) * v_scale)`.
 //! - **Attention, f32**: order of additions in `attention_f32.rs`.
-//! - **Key-point bias**: `T[b] = fused(gy * y[b] + fused(gx * x[b] + c[b]))`; iRPE adds `q[d] * table[d][b]` by fused steps from `d = 0`.
+//! - **Key-point bias**, in powers of 2: affine and shared tables are first multiplied by `log2(e)`, then
+//!   `T[b] = fused(gy * y[b] + fused(gx * x[b] + c[b]))`; per-query tables are multiplied by `log2(e)`; iRPE adds `q[d] * table[d][b]`
+//!   by fused steps from `d = 0` and multiplies the sum.
 //! - **Dot products** of int8 vectors are exact i32 sums over all of -128..=127.
 //!
 //! No input, NaN and infinity included, panics or is undefined behaviour; only the payload of a NaN may differ between CPUs.
@@ -44,6 +46,7 @@ mod attention_f32;
 mod attention_int8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod bias;
 mod isa;
 mod level;
 mod linear;

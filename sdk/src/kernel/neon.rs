@@ -4,6 +4,7 @@
 //! SMULL, one SMLAL2 and one SADALP. Activations have that range by construction; gallery rows need not, see `dot`.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
@@ -139,6 +140,25 @@ unsafe impl Isa for Neon {
     }
 }
 
+/// Two channels' sums over 16 values: `acc += x . w`.
+///
+/// One block, because the compiler would hoist the multiplications of a whole tile and spill.
+macro_rules! widening_sums {
+    ($acc0:expr, $acc1:expr, $x:expr, $w0:expr, $w1:expr) => {
+        asm!(
+            "smull {p0:v}.8h, {x:v}.8b, {w0:v}.8b",
+            "smull {p1:v}.8h, {x:v}.8b, {w1:v}.8b",
+            "smlal2 {p0:v}.8h, {x:v}.16b, {w0:v}.16b",
+            "smlal2 {p1:v}.8h, {x:v}.16b, {w1:v}.16b",
+            "sadalp {a0:v}.4s, {p0:v}.8h",
+            "sadalp {a1:v}.4s, {p1:v}.8h",
+            x = in(vreg) $x, w0 = in(vreg) $w0, w1 = in(vreg) $w1, p0 = out(vreg) _, p1 = out(vreg) _,
+            a0 = inout(vreg) $acc0, a1 = inout(vreg) $acc1,
+            options(pure, nomem, nostack, preserves_flags)
+        )
+    };
+}
+
 /// # Safety
 /// As [`Isa::tile`] for `M` rows.
 #[target_feature(enable = "neon")]
@@ -152,15 +172,23 @@ unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: 
             let mut x = a.cast::<i8>();
             let mut w = panel.cast::<i8>().add(v * steps * CHANNELS * STEP);
             for _ in 0..steps {
-                let wide =
-                    [vld1q_s8(w), vld1q_s8(w.add(16)), vld1q_s8(w.add(32)), vld1q_s8(w.add(48))];
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    let x = vld1q_s8(x.add(r * stride));
-                    for (acc, w) in acc.iter_mut().zip(wide) {
-                        let p = vmull_s8(vget_low_s8(x), vget_low_s8(w));
-                        *acc = vpadalq_s16(*acc, vmlal_high_s8(p, x, w));
-                    }
+                let (w0, w1) = (vld1q_s8(w), vld1q_s8(w.add(16)));
+                let (w2, w3) = (vld1q_s8(w.add(32)), vld1q_s8(w.add(48)));
+                macro_rules! row {
+                    ($r:literal) => {
+                        if $r < M {
+                            let x = vld1q_s8(x.add($r * stride));
+                            widening_sums!(acc[$r][0], acc[$r][1], x, w0, w1);
+                            widening_sums!(acc[$r][2], acc[$r][3], x, w2, w3);
+                        }
+                    };
                 }
+                row!(0);
+                row!(1);
+                row!(2);
+                row!(3);
+                row!(4);
+                row!(5);
                 x = x.add(STEP);
                 w = w.add(CHANNELS * STEP);
             }

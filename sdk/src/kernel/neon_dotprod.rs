@@ -44,10 +44,16 @@ unsafe impl Isa for DotProd {
 
     #[inline(always)]
     unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
-        for (g, quad) in q.chunks_exact(GROUP).enumerate() {
-            let quad: [i8; GROUP] = quad.try_into().expect("GROUP values");
-            // SAFETY: group `g` of row `r` lies within the tile.
-            unsafe { tile.cast::<[i8; GROUP]>().add(g * SLOTS + r).write(quad) }
+        let mut to = tile.cast::<[i8; GROUP]>().wrapping_add(r);
+        for two in q.chunks_exact(2 * GROUP) {
+            let two: [[i8; GROUP]; 2] =
+                [*two.first_chunk().expect("8 values"), *two.last_chunk().expect("8 values")];
+            // SAFETY: both groups of row `r` lie within the tile, which has room for `SLOTS` rows per group.
+            unsafe {
+                to.write(two[0]);
+                to.wrapping_add(SLOTS).write(two[1]);
+            }
+            to = to.wrapping_add(2 * SLOTS);
         }
     }
 

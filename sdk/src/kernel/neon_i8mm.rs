@@ -45,10 +45,12 @@ unsafe impl Isa for I8mm {
 
     #[inline(always)]
     unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
-        for (s, eight) in q.chunks_exact(STEP).enumerate() {
+        let mut to = tile.cast::<[i8; STEP]>().wrapping_add(r);
+        for eight in q.chunks_exact(STEP) {
             let eight: [i8; STEP] = eight.try_into().expect("STEP values");
-            // SAFETY: step `s` of row `r` lies within the tile.
-            unsafe { tile.cast::<[i8; STEP]>().add(s * ROWS + r).write(eight) }
+            // SAFETY: this step of row `r` lies within the tile.
+            unsafe { to.write(eight) };
+            to = to.wrapping_add(ROWS);
         }
     }
 

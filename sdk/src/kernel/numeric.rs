@@ -17,6 +17,17 @@ pub(super) const TINY: f32 = f32::from_bits(0x0d80_0000); // 2^-100
 /// log2(e), rounded to f32.
 pub(super) const LOG2_E: f32 = std::f32::consts::LOG2_E;
 
+/// An empty instruction in a loop over chunks: the compiler then turns the lanes of one chunk into vectors, and does not
+/// gather one lane of many chunks.
+#[inline(always)]
+pub(super) fn one_chunk_at_a_time() {
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    // SAFETY: no instruction at all.
+    unsafe {
+        std::arch::asm!("", options(nomem, nostack, preserves_flags));
+    }
+}
+
 /// One lane array out of a slice of exactly [`LANES`] values.
 #[inline(always)]
 fn lanes(chunk: &[f32]) -> &[f32; LANES] {
@@ -35,6 +46,7 @@ pub(super) fn abs_max_bits(x: &[f32]) -> i32 {
         for l in 0..LANES {
             max[l] = max[l].max(magnitude(chunk[l]));
         }
+        one_chunk_at_a_time();
     }
     for (m, &v) in max.iter_mut().zip(tail) {
         *m = (*m).max(magnitude(v));
@@ -84,6 +96,7 @@ pub(super) fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
             bytes[l] = quantise_value(from[l], factor);
         }
         to.copy_from_slice(&bytes);
+        one_chunk_at_a_time();
     }
     for (&from, to) in from.remainder().iter().zip(to.into_remainder()) {
         *to = quantise_value(from, factor);
@@ -117,6 +130,7 @@ pub(super) fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y
         for l in 0..LANES {
             sums[l] += chunk[l];
         }
+        one_chunk_at_a_time();
     }
     for (s, &v) in sums.iter_mut().zip(tail) {
         *s += v;
@@ -129,6 +143,7 @@ pub(super) fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y
             let d = chunk[l] - mean;
             squares[l] = d.mul_add(d, squares[l]);
         }
+        one_chunk_at_a_time();
     }
     for (s, &v) in squares.iter_mut().zip(tail) {
         let d = v - mean;
@@ -141,11 +156,23 @@ pub(super) fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y
     }
 }
 
+/// The larger value, `b` when `a` is NaN; `b` never is. (On AArch64 one FMAXNM; which zero it returns matters to no caller.)
+#[inline(always)]
+pub(super) fn larger(a: f32, b: f32) -> f32 {
+    if cfg!(target_arch = "aarch64") {
+        a.max(b)
+    } else if a > b {
+        a
+    } else {
+        b
+    }
+}
+
 /// Splits `t` into the nearest integer (returned as the bits of `2^n`'s exponent shift) and the rest in -0.5..=0.5.
 #[inline(always)]
 fn split(t: f32) -> (u32, f32) {
-    // Written so that a NaN becomes the lower bound: its bits never reach the exponent.
-    let t = if t > -126.0 { t } else { -126.0 };
+    // A NaN becomes the lower bound: its bits never reach the exponent.
+    let t = larger(t, -126.0);
     let shifted = t + MAGIC;
     (shifted.to_bits() << 23, t - (shifted - MAGIC))
 }
