@@ -9,7 +9,6 @@ use super::linear::OutPtr;
 use super::numeric::LOG2_E;
 use super::pool::{LayerScratch, Pool};
 use super::scratch::Scratch;
-use super::weights::PANEL;
 
 /// Relative-position buckets per query.
 pub const BUCKETS: usize = 49;
@@ -141,24 +140,11 @@ impl<'a> Job<'a> {
         &self.qkv[at..at + d]
     }
 
-    /// Writes `head`'s channels of token `i` from channel `c` on; what lies beyond the head is dropped.
-    ///
-    /// # Safety
-    /// `job.out` has `tokens * dim` values and nobody else writes this head's channels.
+    /// Where `head`'s channels of token `i` from `c` on go, and how many of the head there are. The caller owns them.
     #[inline(always)]
-    pub(super) unsafe fn store(&self, head: usize, i: usize, c: usize, y: &[f32; PANEL]) {
+    pub(super) fn output(&self, head: usize, i: usize, c: usize) -> (*mut f32, usize) {
         let (dim, d) = (self.shape.dim(), self.shape.head_dim);
-        let to = self.out.0.wrapping_add(i * dim + head * d + c);
-        // SAFETY: the caller's promise; a whole vector of channels is the usual case.
-        unsafe {
-            if d - c >= y.len() {
-                for (l, y) in y.iter().enumerate() {
-                    to.add(l).write(*y);
-                }
-            } else {
-                std::ptr::copy_nonoverlapping(y.as_ptr(), to, d - c);
-            }
-        }
+        (self.out.0.wrapping_add(i * dim + head * d + c), d - c)
     }
 }
 

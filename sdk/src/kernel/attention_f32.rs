@@ -96,7 +96,10 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
                     acc[r][l] *= inverse[r];
                 }
                 // SAFETY: the caller's promise.
-                unsafe { job.store(head, first + r, c, &acc[r]) };
+                unsafe {
+                    let (to, channels) = job.output(head, first + r, c);
+                    std::ptr::copy_nonoverlapping(acc[r].as_ptr(), to, channels.min(LANES));
+                }
             }
         }
     }

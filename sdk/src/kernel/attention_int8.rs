@@ -6,6 +6,7 @@
 use super::attention::{Job, MAX_HEAD_DIM};
 use super::bias::pattern_len;
 use super::isa::{Isa, Prepared, Tile, MAX_ROWS};
+use super::lanes::Lanes;
 use super::numeric::{
     exp2_7bit, larger, one_chunk_at_a_time, quantise_row, scale_of, LANES, MAGIC,
 };
@@ -126,9 +127,9 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
 /// Outputs of panel `p` of a head's channels for the tokens from `first` on.
 ///
 /// # Safety
-/// Nobody else writes this head's output.
+/// The CPU has the level of `L`; nobody else writes this head's output.
 #[inline(always)]
-pub(super) unsafe fn value_rows(
+pub(super) unsafe fn value_rows<L: Lanes>(
     job: &Job<'_>,
     head: usize,
     first: usize,
@@ -137,22 +138,29 @@ pub(super) unsafe fn value_rows(
     inverse: &[f32],
     scales: &[f32; PANEL],
 ) {
-    let scales = *scales;
-    for (r, (inverse, sums)) in inverse.iter().zip(sums.0.chunks_exact(PANEL)).enumerate() {
-        let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
-        let mut y = [0.0f32; PANEL];
-        for c in 0..PANEL {
-            y[c] = sums[c] as f32 * (inverse * scales[c]);
+    // SAFETY: the CPU has the level; scales and sums have 16 values; the caller's promise about the output.
+    unsafe {
+        let scales = L::load(scales.as_ptr());
+        for (r, (inverse, sums)) in inverse.iter().zip(sums.0.chunks_exact(PANEL)).enumerate() {
+            let y = L::load_i32(sums.as_ptr()).mul(scales.scale(*inverse));
+            let (to, channels) = job.output(head, first + r, p * PANEL);
+            if channels >= PANEL {
+                y.store(to);
+            } else {
+                let mut whole = [0.0f32; PANEL];
+                y.store(whole.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(whole.as_ptr(), to, channels);
+            }
         }
-        // SAFETY: the caller's promise.
-        unsafe { job.store(head, first + r, p * PANEL, &y) };
-        one_chunk_at_a_time();
     }
 }
 
 /// Scores of a panel of keys: `scores[r * stride..][..16]` holds the bias before and the score after; `max` follows.
+///
+/// # Safety
+/// The CPU has the level of `L`.
 #[inline(always)]
-pub(super) fn score_rows(
+pub(super) unsafe fn score_rows<L: Lanes>(
     sums: &Tile,
     row_scales: &[f32],
     scales: &[f32; PANEL],
@@ -160,22 +168,17 @@ pub(super) fn score_rows(
     stride: usize,
     max: &mut [[f32; LANES]; MAX_ROWS],
 ) {
-    let scales = *scales;
     let rows =
         row_scales.iter().zip(sums.0.chunks_exact(PANEL)).zip(scores.chunks_mut(stride)).zip(max);
-    for (((row_scale, sums), line), max) in rows {
-        let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
-        let line: &mut [f32; PANEL] = line.first_chunk_mut().expect("PANEL scores");
-        let (mut s, mut top) = (*line, *max);
-        for c in 0..PANEL {
-            s[c] = (sums[c] as f32).mul_add(row_scale * scales[c], s[c]);
+    // SAFETY: the CPU has the level; scales, sums, the checked line and the maxima have 16 values.
+    unsafe {
+        let scales = L::load(scales.as_ptr());
+        for (((row_scale, sums), line), max) in rows {
+            let line = line[..PANEL].as_mut_ptr();
+            let s = L::load_i32(sums.as_ptr()).mul_add(scales.scale(*row_scale), L::load(line));
+            s.store(line);
+            s.larger(L::load(max.as_ptr())).store(max.as_mut_ptr());
         }
-        for c in 0..PANEL {
-            top[c] = larger(s[c], top[c]);
-        }
-        *line = s;
-        *max = top;
-        one_chunk_at_a_time();
     }
 }
 

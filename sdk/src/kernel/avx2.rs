@@ -29,6 +29,7 @@ const PANEL_HEADER: usize = PANEL * 4;
 
 // SAFETY: each function stays within the documented sizes and needs no more than AVX2.
 unsafe impl Isa for Avx2 {
+    type Lanes = super::lanes::x86::Ymm;
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 

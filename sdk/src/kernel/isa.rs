@@ -1,6 +1,7 @@
 //! What differs between CPU levels: the integer tile and the order in which it likes its operands.
 
 use super::attention::Job as AttentionJob;
+use super::lanes::Lanes;
 use super::linear::Epilogue;
 use super::numeric::LANES;
 use super::scratch::Scratch;
@@ -47,6 +48,9 @@ pub(super) const NARROW_SUM: i16 = 258;
 /// The functions may use instructions of their level: the CPU must have them. Each reads and writes only what its
 /// comment says, and its sums are the exact i32 sums.
 pub(super) unsafe trait Isa {
+    /// Sixteen f32 values.
+    type Lanes: Lanes;
+
     /// Rows per tile, at most [`MAX_ROWS`].
     const ROWS: usize;
     /// Linear layers of at most this many rows read the stored weights directly, without `prepare`.
@@ -209,7 +213,7 @@ macro_rules! float_methods {
             sums: &$crate::kernel::isa::Tile,
         ) {
             // SAFETY: the caller's promise.
-            unsafe { epilogue.rows(first, scales, sums) }
+            unsafe { epilogue.rows::<Self::Lanes>(first, scales, sums) }
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn score_rows(
@@ -220,7 +224,10 @@ macro_rules! float_methods {
             stride: usize,
             max: &mut [[f32; $crate::kernel::numeric::LANES]; $crate::kernel::isa::MAX_ROWS],
         ) {
-            $crate::kernel::attention_int8::score_rows(sums, row_scales, scales, scores, stride, max);
+            // SAFETY: the caller's promise.
+            unsafe {
+                $crate::kernel::attention_int8::score_rows::<Self::Lanes>(sums, row_scales, scales, scores, stride, max);
+            }
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn value_rows(
@@ -234,7 +241,7 @@ macro_rules! float_methods {
         ) {
             // SAFETY: the caller's promise.
             unsafe {
-                $crate::kernel::attention_int8::value_rows(job, head, first, p, sums, inverse, scales);
+                $crate::kernel::attention_int8::value_rows::<Self::Lanes>(job, head, first, p, sums, inverse, scales);
             }
         }
         $(#[target_feature(enable = $feature)])?

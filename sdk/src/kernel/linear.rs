@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::isa::{Isa, Tile, MAX_ROWS};
-use super::numeric::{dequantise, one_chunk_at_a_time, relu6};
+use super::lanes::Lanes;
 use super::pool::{LayerScratch, Pool};
 use super::scratch::{carved_bytes, Scratch};
 use super::weights::{padded_k, Weights, PANEL};
@@ -240,21 +240,23 @@ impl<'a> Epilogue<'a> {
     /// Writes rows `first..first + row_scales.len()` of the panel's columns.
     ///
     /// # Safety
-    /// These rows exist and nobody else writes their columns of this panel.
+    /// The CPU has the level of `L`; these rows exist and nobody else writes their columns of this panel.
     #[inline(always)]
-    pub(super) unsafe fn rows(&self, first: usize, row_scales: &[f32], sums: &Tile) {
+    pub(super) unsafe fn rows<L: Lanes>(&self, first: usize, row_scales: &[f32], sums: &Tile) {
         let at = first * self.n + self.first;
         // SAFETY: row `first` exists, and with it this element of the output.
         let out = unsafe { self.out.0.add(at) };
         // SAFETY: the caller's promise, passed on.
         unsafe {
             match (self.relu6, self.residual) {
-                (false, None) => self.store::<false, false>(row_scales, sums, &[], out),
-                (true, None) => self.store::<true, false>(row_scales, sums, &[], out),
+                (false, None) => self.store::<L, false, false>(row_scales, sums, &[], out),
+                (true, None) => self.store::<L, true, false>(row_scales, sums, &[], out),
                 (false, Some(from)) => {
-                    self.store::<false, true>(row_scales, sums, &from[at..], out)
+                    self.store::<L, false, true>(row_scales, sums, &from[at..], out)
                 }
-                (true, Some(from)) => self.store::<true, true>(row_scales, sums, &from[at..], out),
+                (true, Some(from)) => {
+                    self.store::<L, true, true>(row_scales, sums, &from[at..], out)
+                }
             }
         }
     }
@@ -262,52 +264,42 @@ impl<'a> Epilogue<'a> {
     /// # Safety
     /// As [`Epilogue::rows`]; `residual` and `out` begin at the first row's first column of the panel.
     #[inline(always)]
-    unsafe fn store<const RELU6: bool, const RESIDUAL: bool>(
+    unsafe fn store<L: Lanes, const RELU6: bool, const RESIDUAL: bool>(
         &self,
         row_scales: &[f32],
         sums: &Tile,
         residual: &[f32],
         mut out: *mut f32,
     ) {
-        let (scales, bias) = (self.scales, self.bias);
-        let mut skips = residual.chunks(self.n);
-        for (row_scale, sums) in row_scales.iter().zip(sums.0.chunks_exact(PANEL)) {
-            let sums: [i32; PANEL] = sums.try_into().expect("PANEL sums");
-            let mut y = [0.0f32; PANEL];
-            for c in 0..PANEL {
-                y[c] = dequantise(sums[c], row_scale * scales[c], bias[c]);
-            }
-            if RELU6 {
-                for c in 0..PANEL {
-                    y[c] = relu6(y[c]);
+        // SAFETY: the CPU has the level; arrays and sums have 16 values; the rows exist and this panel has `columns`
+        // columns in them.
+        unsafe {
+            let (scales, bias) = (L::load(self.scales.as_ptr()), L::load(self.bias.as_ptr()));
+            let mut skips = residual.chunks(self.n);
+            for (row_scale, sums) in row_scales.iter().zip(sums.0.chunks_exact(PANEL)) {
+                let mut y = L::load_i32(sums.as_ptr()).mul_add(scales.scale(*row_scale), bias);
+                if RELU6 {
+                    y = y.relu6();
                 }
-            }
-            if RESIDUAL {
-                let from = skips.next().expect("a residual has the output's shape");
-                let mut skip = [0.0f32; PANEL];
-                match from.first_chunk::<PANEL>() {
+                if RESIDUAL {
+                    let from = skips.next().expect("a residual has the output's shape");
+                    let mut skip = [0.0f32; PANEL];
                     // The last row of a narrow layer may have less left than a panel.
-                    Some(whole) => skip = *whole,
-                    None => skip[..from.len()].copy_from_slice(from),
+                    let whole = from.len() >= PANEL;
+                    if !whole {
+                        skip[..from.len()].copy_from_slice(from);
+                    }
+                    y = y.add(L::load(if whole { from.as_ptr() } else { skip.as_ptr() }));
                 }
-                for c in 0..PANEL {
-                    y[c] += skip[c];
-                }
-            }
-            // SAFETY: the caller's promise: the row exists, and this panel has `columns` columns in it.
-            unsafe {
                 if self.columns == PANEL {
-                    for c in 0..PANEL {
-                        out.add(c).write(y[c]);
-                    }
+                    y.store(out);
                 } else {
-                    for (c, y) in y.iter().enumerate().take(self.columns) {
-                        out.add(c).write(*y);
-                    }
+                    let mut whole = [0.0f32; PANEL];
+                    y.store(whole.as_mut_ptr());
+                    std::ptr::copy_nonoverlapping(whole.as_ptr(), out, self.columns);
                 }
+                out = out.wrapping_add(self.n);
             }
-            out = out.wrapping_add(self.n);
-            one_chunk_at_a_time();
         }
     }
 }

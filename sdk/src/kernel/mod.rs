@@ -48,6 +48,7 @@ mod attention_int8;
 mod avx2;
 mod bias;
 mod isa;
+mod lanes;
 mod level;
 mod linear;
 #[cfg(target_arch = "aarch64")]

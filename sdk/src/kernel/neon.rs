@@ -21,6 +21,7 @@ const CHANNELS: usize = 4;
 
 // SAFETY: each function stays within the documented sizes and needs no more than NEON.
 unsafe impl Isa for Neon {
+    type Lanes = super::lanes::arm::Neon4;
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 

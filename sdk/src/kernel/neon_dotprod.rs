@@ -29,6 +29,7 @@ macro_rules! sdot {
 
 // SAFETY: each function stays within the documented sizes and needs no more than NEON and SDOT.
 unsafe impl Isa for DotProd {
+    type Lanes = super::lanes::arm::Neon4;
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 

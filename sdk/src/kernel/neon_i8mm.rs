@@ -30,6 +30,7 @@ macro_rules! smmla {
 
 // SAFETY: each function stays within the documented sizes and needs no more than NEON, SDOT and SMMLA.
 unsafe impl Isa for I8mm {
+    type Lanes = super::lanes::arm::Neon4;
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 1;
 

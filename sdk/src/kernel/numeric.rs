@@ -205,12 +205,6 @@ pub(super) fn exp2_7bit(t: f32) -> u8 {
     f32::from_bits(p.to_bits().wrapping_add(shift)).mul_add(127.0, MAGIC).to_bits() as u8
 }
 
-/// The epilogue of a linear layer for one value: `sum * scale + bias`, fused.
-#[inline(always)]
-pub(super) fn dequantise(sum: i32, scale: f32, bias: f32) -> f32 {
-    (sum as f32).mul_add(scale, bias)
-}
-
 /// `min(max(y, 0), 6)`; a NaN stays one.
 #[inline(always)]
 pub(super) fn relu6(y: f32) -> f32 {

@@ -8,6 +8,7 @@ pub(super) struct Scalar;
 
 // SAFETY: no special instructions; the loops stay within the documented sizes.
 unsafe impl Isa for Scalar {
+    type Lanes = super::lanes::Plain;
     const ROWS: usize = 4;
     const DIRECT_ROWS: usize = 1;
 
