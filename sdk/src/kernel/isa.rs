@@ -38,6 +38,7 @@ pub(super) struct Prepared {
     pub(super) narrow: bool,
 }
 
+#[cfg(target_arch = "x86_64")]
 /// Four products `a * w` with `0 <= a <= 127` fit into 16 bits when neither the positive nor the negative weights among
 /// the four add up to more than this: `127 * 258 < 2^15`.
 pub(super) const NARROW_SUM: i16 = 258;
