@@ -1,8 +1,9 @@
 # Keyface: what a user runs. Everything builds with the release profile, so that tract compiles once.
 CARGO ?= cargo
 SHARED ?= ../shared
+PYTHON ?= python3
 
-.PHONY: all demo check lint test clean
+.PHONY: all demo check lint test models clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -20,6 +21,13 @@ lint:
 
 test:
 	$(CARGO) test --release --workspace
+
+# The default pack, from what training left in sdk/training/checkpoints. Needs Python with numpy, pillow and torch.
+models:
+	mkdir -p target
+	cd sdk/training && $(PYTHON) -m recogniser.strangers --data $(abspath $(SHARED))/data --out $(CURDIR)/target/strangers.npz
+	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
+	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
 
 clean:
 	$(CARGO) clean
