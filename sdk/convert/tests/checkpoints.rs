@@ -212,3 +212,38 @@ fn damaged_safetensors_are_errors() {
     let overflow = changed("\"shape\":[32]", "\"shape\":[4294967295,4294967295,4294967295]");
     assert!(says(&overflow).contains("overflows"));
 }
+
+/// Changed bytes give an error or other numbers, never a panic: integer overflow panics in this profile.
+#[test]
+fn mutated_files_never_panic() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    Made::of("vit").write(file.path());
+    let mut tensors = std::fs::read(file.path()).unwrap();
+    tensors.truncate(8 + u64::from_le_bytes(tensors[..8].try_into().unwrap()) as usize + 64);
+    let (mut opened, mut refused) = (0, 0);
+    for (name, good) in [("pt", std::fs::read(data("state.pt")).unwrap()), ("safetensors", tensors)]
+    {
+        for round in 0..500 {
+            let mut bytes = good.clone();
+            let draws: Vec<f64> = common::numbers(&format!("{name}{round}"), 9).collect();
+            for pair in draws[1..].chunks(2).take(1 + round % 4) {
+                let at = ((pair[0] + 0.5) * bytes.len() as f64) as usize;
+                bytes[at] = ((pair[1] + 0.5) * 256.0) as u8;
+            }
+            if round % 5 == 0 {
+                bytes.truncate(((draws[0] + 0.5) * bytes.len() as f64) as usize);
+            }
+            std::fs::write(file.path(), &bytes).unwrap();
+            match Checkpoint::open(file.path()) {
+                Ok(c) => {
+                    opened += 1;
+                    let names: Vec<String> = c.entries().keys().cloned().collect();
+                    names.iter().for_each(|n| drop(c.f32(n)));
+                    drop(Network::infer(&c, &Config::default()));
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(opened > 50 && refused > 50, "{opened} opened, {refused} refused");
+}
