@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test models clean
+.PHONY: all demo check lint test models soak clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -28,6 +28,10 @@ models:
 	cd sdk/training && $(PYTHON) -m recogniser.strangers --data $(abspath $(SHARED))/data --out $(CURDIR)/target/strangers.npz
 	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
 	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
+
+# What takes minutes and proves more of the same: 500 real processes killed while they write.
+soak:
+	KEYFACE_KILL_RUNS=500 $(CARGO) test --release -p keyface --test gallery_kill -- --nocapture
 
 clean:
 	$(CARGO) clean
