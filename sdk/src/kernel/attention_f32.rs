@@ -3,6 +3,7 @@
 use super::attention::{Job, MAX_HEAD_DIM};
 use super::bias::pattern_len;
 use super::isa::Isa;
+use super::lanes::Lanes;
 use super::numeric::{exp2, larger, one_chunk_at_a_time, tree_sum, LANES};
 use super::scratch::{carved_bytes, Scratch};
 
@@ -54,23 +55,21 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
         }
         let mut max = [[f32::NEG_INFINITY; LANES]; ROWS];
         for (p, panel) in keys.chunks_exact(d * LANES).enumerate() {
-            let mut acc = [[0.0f32; LANES]; ROWS];
-            for (q, k) in q.iter().zip(panel.chunks_exact(LANES)) {
-                let k: &[f32; LANES] = k.try_into().expect("LANES keys");
-                let k = *k;
-                for r in 0..ROWS {
-                    for l in 0..LANES {
-                        acc[r][l] = q[r].mul_add(k[l], acc[r][l]);
+            // SAFETY: the CPU has the level; keys, the checked line and the maxima have 16 values.
+            unsafe {
+                let mut acc = [I::Lanes::splat(0.0); ROWS];
+                for (q, k) in q.iter().zip(panel.chunks_exact(LANES)) {
+                    let k = I::Lanes::load(k.as_ptr());
+                    for r in 0..ROWS {
+                        acc[r] = k.mul_add(I::Lanes::splat(q[r]), acc[r]);
                     }
                 }
-                one_chunk_at_a_time();
-            }
-            for r in 0..rows {
-                let line = &mut scores[r * tp + p * LANES..][..LANES];
-                for l in 0..LANES {
-                    let s = acc[r][l].mul_add(shape.score_scale(), line[l]);
-                    line[l] = s;
-                    max[r][l] = larger(s, max[r][l]);
+                for r in 0..rows {
+                    let line = scores[r * tp + p * LANES..][..LANES].as_mut_ptr();
+                    let scale = I::Lanes::splat(shape.score_scale());
+                    let s = acc[r].mul_add(scale, I::Lanes::load(line));
+                    s.store(line);
+                    s.larger(I::Lanes::load(max[r].as_ptr())).store(max[r].as_mut_ptr());
                 }
             }
         }
@@ -79,26 +78,20 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
             inverse[r] = 1.0 / softmax(&mut scores[r * tp..(r + 1) * tp], max[r], tokens);
         }
         for c in (0..dp).step_by(LANES) {
-            let mut acc = [[0.0f32; LANES]; ROWS];
-            for j in 0..tokens {
-                let v: &[f32; LANES] =
-                    values[j * dp + c..][..LANES].try_into().expect("LANES values");
-                for r in 0..ROWS {
-                    let p = scores[r * tp + j];
-                    for l in 0..LANES {
-                        acc[r][l] = p.mul_add(v[l], acc[r][l]);
+            // SAFETY: the CPU has the level; each line of values has 16 from `c` on; the caller's promise about the output.
+            unsafe {
+                let mut acc = [I::Lanes::splat(0.0); ROWS];
+                for j in 0..tokens {
+                    let v = I::Lanes::load(values[j * dp + c..][..LANES].as_ptr());
+                    for r in 0..ROWS {
+                        acc[r] = v.mul_add(I::Lanes::splat(scores[r * tp + j]), acc[r]);
                     }
                 }
-                one_chunk_at_a_time();
-            }
-            for r in 0..rows {
-                for l in 0..LANES {
-                    acc[r][l] *= inverse[r];
-                }
-                // SAFETY: the caller's promise.
-                unsafe {
+                for r in 0..rows {
+                    let mut y = [0.0f32; LANES];
+                    acc[r].scale(inverse[r]).store(y.as_mut_ptr());
                     let (to, channels) = job.output(head, first + r, c);
-                    std::ptr::copy_nonoverlapping(acc[r].as_ptr(), to, channels.min(LANES));
+                    std::ptr::copy_nonoverlapping(y.as_ptr(), to, channels.min(LANES));
                 }
             }
         }

@@ -22,6 +22,9 @@ pub(super) unsafe trait Lanes: Copy {
     unsafe fn store(self, to: *mut f32);
     /// # Safety
     /// The CPU has the level.
+    unsafe fn splat(value: f32) -> Self;
+    /// # Safety
+    /// The CPU has the level.
     unsafe fn scale(self, by: f32) -> Self;
     /// # Safety
     /// The CPU has the level.
@@ -74,6 +77,9 @@ unsafe impl Lanes for Plain {
     unsafe fn store(self, to: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe { to.cast::<[f32; LANES]>().write_unaligned(self.0) }
+    }
+    unsafe fn splat(value: f32) -> Self {
+        Plain([value; LANES])
     }
     unsafe fn scale(self, by: f32) -> Self {
         Plain(self.0.map(|v| v * by))
@@ -137,6 +143,11 @@ macro_rules! vector_lanes {
                     // SAFETY: the caller's promise.
                     unsafe { $store(to.add(i * $width), v) }
                 }
+            }
+            #[inline]
+            #[target_feature(enable = $feature)]
+            unsafe fn splat(value: f32) -> Self {
+                $name([$splat(value); $count])
             }
             #[inline]
             #[target_feature(enable = $feature)]
