@@ -25,7 +25,7 @@ test:
 # The default pack, from what training left in sdk/training/checkpoints. Needs Python with numpy, pillow and torch.
 models:
 	mkdir -p target
-	cd sdk/training && $(PYTHON) -m recogniser.strangers --data $(abspath $(SHARED))/data --out $(CURDIR)/target/strangers.npz
+	cd sdk/training && $(PYTHON) -m recogniser.faces --lfw $(abspath $(SHARED))/data/lfw_dev --out $(CURDIR)/target/strangers.npz
 	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
 	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
 
