@@ -342,6 +342,9 @@ pub struct BenchArgs {
     /// Timed repetitions; the median is reported
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub repeat: u16,
+    /// Instead, say where an embedding's time goes: milliseconds, GMAC/s and share of the roofline per operator
+    #[arg(long)]
+    pub profile: bool,
     #[command(flatten)]
     pub model: ModelArgs,
 }

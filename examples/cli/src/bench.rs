@@ -4,6 +4,7 @@ use crate::args::BenchArgs;
 use crate::demo::ASTRONAUT;
 use crate::model::{self, Loaded};
 use crate::pictures::Picture;
+use crate::profile;
 use crate::progress;
 use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::align::align;
@@ -38,6 +39,9 @@ struct Line {
 pub fn run(args: &BenchArgs, out: Output) -> Outcome {
     let start = Instant::now();
     let loaded = model::load(&args.model)?;
+    if args.profile {
+        return profile::run(&loaded, usize::from(args.repeat), out);
+    }
     let mut pipeline = loaded.pipeline()?;
     let load_ms = milliseconds(start);
 

@@ -22,6 +22,7 @@ mod model;
 mod pack;
 mod pad_report;
 mod pictures;
+mod profile;
 mod progress;
 mod remove;
 mod report;

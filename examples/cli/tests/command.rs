@@ -547,3 +547,112 @@ fn affine_measures_every_level_with_both_kinds_of_points() {
     assert_eq!(with_seed("7"), first, "the seed decides");
     keyface(&["affine", &pairs, "--root", &folder.path("nothing")]).fails(3, &["nothing"]);
 }
+
+/// The default pack under another model id: a new model, as far as galleries can tell.
+fn renamed_pack(folder: &Folder) -> String {
+    use keyface::pack::{Pack, PackWriter, SectionKind, Trust};
+    let pack = Pack::open(&default_pack(), Trust::Anyone).unwrap();
+    let mut manifest = pack.manifest().clone();
+    manifest.recogniser.as_mut().unwrap().model_id = "17".repeat(32);
+    let mut writer = PackWriter::new(&manifest).unwrap();
+    for s in pack.sections() {
+        match s.kind {
+            SectionKind::Manifest => {}
+            SectionKind::Tensor => writer.tensor(&s.name, s.dtype, &s.dims, pack.bytes(s)).unwrap(),
+            kind => writer.blob(&s.name, kind, pack.bytes(s)).unwrap(),
+        }
+    }
+    folder.write("new.kfpack", &writer.finish(None))
+}
+
+#[test]
+fn a_gallery_moves_to_a_new_model_as_people_pass() {
+    if no_pack() {
+        return;
+    }
+    let folder = Folder::new();
+    let gallery = folder.path("door.kfgallery");
+    let old = default_pack().to_str().unwrap().to_owned();
+    let new = renamed_pack(&folder);
+    let (a, b, c) =
+        (picture("portrait-2012.jpg"), picture("address-2009.jpg"), picture("astronaut.jpg"));
+    ok(&["enroll", "-g", &gallery, "--pack", &old, "Ana", &a]);
+    keyface(&["identify", "-g", &gallery, "--pack", &new, &b]).fails(5, &["model mismatch"]);
+    let migrate = |more: &[&str]| {
+        let mut args = vec![
+            "migrate", "-g", &gallery, "--from", &old, "--pack", &new, "--margin", "0", "--json",
+        ];
+        args.extend(more);
+        keyface(&args)
+    };
+    assert_eq!(
+        migrate(&[]).json(),
+        serde_json::json!({"people": 1, "remaining": 1, "finished": false})
+    );
+    migrate(&["--finish"]).fails(5, &["not enrolled under the new model"]);
+    let lines = migrate(&["--shots", "1", &c, &b]);
+    assert_eq!(lines.code, 0, "{}", lines.err);
+    let lines: Vec<Value> = lines.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(
+        (&lines[0]["progress"], &lines[1]["progress"]),
+        (&"ignored".into(), &"enrolled".into())
+    );
+    assert_eq!(lines[2]["remaining"], 0);
+    assert_eq!(migrate(&["--finish"]).json()["finished"], true);
+    let hit = ok(&["identify", "-g", &gallery, "--pack", &new, "--json", &a]).json();
+    assert_eq!(hit["name"], "Ana");
+    keyface(&["migrate", "-g", &gallery, "--from", &old, "--pack", &old])
+        .fails(2, &["same recogniser"]);
+}
+
+#[test]
+fn pad_report_counts_per_species() {
+    if no_pack() {
+        return;
+    }
+    let folder = Folder::new();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/tests/data/mean_rgb.onnx");
+    let report = |more: &[&str]| {
+        let root = folder.path("");
+        let mut args =
+            vec!["pad-report", &root, "--json", "--onnx", model.to_str().unwrap(), "--side", "32"];
+        args.extend(more);
+        keyface(&args)
+    };
+    report(&[]).fails(3, &["bona-fide"]);
+    for (species, name) in
+        [("bona-fide", "portrait-2012.jpg"), ("print", "admiral.jpg"), ("print", "astronaut.jpg")]
+    {
+        std::fs::create_dir_all(folder.path(species)).unwrap();
+        std::fs::copy(picture(name), folder.path(&format!("{species}/{name}"))).unwrap();
+    }
+    std::fs::create_dir_all(folder.path("screen")).unwrap();
+    folder.save("screen/wall.png", &RgbImage::from_pixel(320, 240, image::Rgb([120, 118, 110])));
+    // Everything passes for real: class 0 is always likelier than nothing.
+    let all = report(&["--real-class", "0", "--real-from", "0.01", "--spoof-to", "0"]);
+    assert_eq!(all.code, 0, "{}", all.err);
+    let lines: Vec<Value> = all.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!((&lines[0]["folder"], &lines[0]["bpcer"][0]), (&"bona-fide".into(), &0.0.into()));
+    assert_eq!((&lines[1]["real"], &lines[1]["apcer"][0]), (&2.into(), &1.0.into()));
+    assert_eq!(lines[1]["bpcer"], Value::Null);
+    assert_eq!(
+        (&lines[2]["unsure"], &lines[2]["non_response"][0]),
+        (&1.into(), &1.0.into()),
+        "no face, no answer"
+    );
+    assert_eq!(lines[3]["worst_apcer"][0], 1.0);
+}
+
+#[test]
+fn a_profile_adds_up() {
+    if no_pack() {
+        return;
+    }
+    let out = ok(&["bench", "--profile", "--repeat", "2", "--json"]).out;
+    let lines: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let (sum, rows) = lines.split_last().unwrap();
+    let total: f64 = rows.iter().map(|r| r["mmac"].as_f64().unwrap()).sum();
+    assert!((total - sum["mmac"].as_f64().unwrap()).abs() < 1e-6);
+    assert!(rows.iter().any(|r| r["name"] == "attention" && r["nodes"].as_u64() > Some(1)));
+}
