@@ -90,6 +90,16 @@ pub struct ThresholdArgs {
     /// calibration turns it into a threshold [default: 0.001, where the pack's data reach so far]
     #[arg(long, value_name = "RATE", value_parser = unit, conflicts_with = "threshold")]
     pub fmr: Option<f32>,
+    /// Say only whether it is a match: a score tells an attacker how near a picture came
+    #[arg(long)]
+    pub hide_scores: bool,
+}
+
+impl ThresholdArgs {
+    /// A score as it may be told.
+    pub fn shown(&self, score: f32) -> Option<f32> {
+        (!self.hide_scores).then_some(score)
+    }
 }
 
 /// Which gallery.

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// The result.
 #[derive(Serialize)]
 struct Line {
-    score: f32,
+    score: Option<f32>,
     #[serde(rename = "match")]
     is_match: bool,
     threshold: f32,
@@ -32,7 +32,10 @@ pub fn run(args: &CompareArgs, out: Output) -> Outcome {
             out.text(format_args!("{}: poor view: {}", path.display(), face.quality.reasons))?;
         }
     }
-    out.text(format_args!("{verdict}: score {score:.3}, match from {threshold:.3}"))?;
+    let score = args.threshold.shown(score);
+    let detail =
+        score.map_or(String::new(), |s| format!(": score {s:.3}, match from {threshold:.3}"));
+    out.text(format_args!("{verdict}{detail}"))?;
     out.object(&Line { score, is_match, threshold })?;
     Ok(if is_match { Exit::Done } else { Exit::NoMatch })
 }

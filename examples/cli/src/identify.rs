@@ -19,7 +19,7 @@ struct Line<'a> {
     candidates: Vec<Candidate<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, Serialize)]
 struct Candidate<'a> {
     name: &'a str,
     score: f32,
@@ -44,25 +44,26 @@ pub fn run(args: &IdentifyArgs, out: Output) -> Outcome {
             Some(Candidate { name: person.name.as_str(), score: hit.score })
         })
         .collect();
-    let best = candidates.first();
+    let best = candidates.first().copied();
     let name = best.filter(|c| c.score >= threshold).map(|c| c.name);
     let file = args.picture.display().to_string();
     if !face.quality.reasons.is_empty() {
         out.text(format_args!("{file}: poor view: {}", face.quality.reasons))?;
     }
-    match (name, best) {
-        (Some(name), Some(best)) => {
-            out.text(format_args!(
-                "{file}: {name}, score {:.3}, match from {threshold:.3}",
-                best.score
-            ))?;
+    let shown = best.and_then(|best| args.threshold.shown(best.score));
+    let detail = |what: &str| {
+        shown.map_or(String::new(), |s| format!("{what} {s:.3}, match from {threshold:.3}"))
+    };
+    out.text(match (name, best) {
+        (Some(name), _) => format!("{file}: {name}{}", detail(", score")),
+        (None, Some(_)) => {
+            format!("{file}: nobody in the gallery{}", detail("; the nearest scores"))
         }
-        (None, Some(best)) => {
-            out.text(format_args!("{file}: nobody in the gallery; the nearest scores {:.3}, match from {threshold:.3}", best.score))?;
-        }
-        _ => out.text(format_args!("{file}: nobody in the gallery; it is empty"))?,
-    }
-    let score = best.map(|c| c.score);
-    out.object(&Line { file, is_match: name.is_some(), name, score, threshold, candidates })?;
-    Ok(if name.is_some() { Exit::Done } else { Exit::NoMatch })
+        (None, None) => format!("{file}: nobody in the gallery; it is empty"),
+    })?;
+    let is_match = name.is_some();
+    // The order of the others is a score too.
+    let candidates = if args.threshold.hide_scores { Vec::new() } else { candidates };
+    out.object(&Line { file, is_match, name, score: shown, threshold, candidates })?;
+    Ok(if is_match { Exit::Done } else { Exit::NoMatch })
 }

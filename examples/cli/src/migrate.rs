@@ -109,5 +109,10 @@ fn visit(
     };
     let name = person.map(|p| p.name.as_str());
     out.text(format_args!("{file}: {}: {text}", name.unwrap_or("nobody")))?;
-    out.object(&Line { file, name, score: hit.map(|h| h.score), progress: word })
+    out.object(&Line {
+        file,
+        name,
+        score: hit.and_then(|h| args.threshold.shown(h.score)),
+        progress: word,
+    })
 }

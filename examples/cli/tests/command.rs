@@ -344,6 +344,11 @@ fn a_gallery_from_enrolment_to_removal() {
     assert!(enrolled.err.contains("key file"), "a new key is told");
     let hit = ok(&["identify", "-g", &gallery, "--json", &b]).json();
     assert_eq!((&hit["match"], &hit["name"]), (&Value::Bool(true), &Value::from("Ana")));
+    let hidden = ok(&["identify", "-g", &gallery, "--hide-scores", "--json", &b]).json();
+    assert_eq!((&hidden["name"], &hidden["score"]), (&Value::from("Ana"), &Value::Null));
+    assert_eq!(hidden["candidates"], serde_json::json!([]));
+    let words = ok(&["identify", "-g", &gallery, "--hide-scores", &b]).out;
+    assert!(words.ends_with(": Ana\n"), "{words}");
     let stranger = keyface(&["identify", "-g", &gallery, "--json", &c]);
     assert_eq!((stranger.code, &stranger.json()["name"]), (1, &Value::Null));
     // A look-alike under another name is refused, unless forced; more of the same person is not.
