@@ -139,7 +139,12 @@ mod tests {
         let table = r#"{"version":1,"impostor_pairs":100000,"points":[[0.1,0.01],[0.3,0.001],[0.5,0.0001]]}"#;
         let pack = pack(Some(table));
         let of = |threshold, fmr, templates| {
-            super::threshold(&pack, "p", &ThresholdArgs { threshold, fmr }, templates)
+            super::threshold(
+                &pack,
+                "p",
+                &ThresholdArgs { threshold, fmr, hide_scores: false },
+                templates,
+            )
         };
         assert_eq!(of(None, None, 1).unwrap(), 0.3);
         assert_eq!(of(None, None, 5).unwrap(), 0.5, "five chances to match by accident");
@@ -153,8 +158,14 @@ mod tests {
 
     #[test]
     fn a_pack_without_calibration_has_a_fixed_score() {
-        let of =
-            |fmr| super::threshold(&pack(None), "p", &ThresholdArgs { threshold: None, fmr }, 1);
+        let of = |fmr| {
+            super::threshold(
+                &pack(None),
+                "p",
+                &ThresholdArgs { threshold: None, fmr, hide_scores: false },
+                1,
+            )
+        };
         assert_eq!(of(None).unwrap(), DEFAULT_THRESHOLD);
         assert!(of(Some(0.01)).unwrap_err().message.contains("no calibration"));
     }
