@@ -2,7 +2,7 @@
 
 use crate::args::BenchArgs;
 use crate::demo::ASTRONAUT;
-use crate::model::{self, Loaded};
+use crate::model;
 use crate::pictures::Picture;
 use crate::profile;
 use crate::progress;
@@ -102,7 +102,7 @@ pub fn run(args: &BenchArgs, out: Output) -> Outcome {
         embed_ms,
         frame_ms,
         detect_mmac: detector.macs(FRAME).map_err(sdk)? as f64 / 1e6,
-        embed_mmac: embed_mmac(&loaded),
+        embed_mmac: recogniser.session(1).map_err(sdk)?.macs() as f64 / 1e6,
     };
     out.object(&line)?;
     out.text(in_words(&line))?;
@@ -147,27 +147,6 @@ fn first_face(pipeline: &mut Pipeline, frame: &Frame<'_>) -> Result<Detection, F
         .first()
         .copied()
         .ok_or_else(|| Failure::new(Exit::Pack, "the pack finds no face in the built-in picture"))
-}
-
-/// Millions of multiply-adds of the recogniser, from its architecture.
-fn embed_mmac(loaded: &Loaded) -> f64 {
-    let m = loaded.model.recogniser().manifest();
-    let (t, d) = (m.tokens() as f64, m.embed_dim as f64);
-    let stem = match &m.stem {
-        keyface::pack::Stem::Patch { size } => t * d * (3 * size * size) as f64,
-        keyface::pack::Stem::Conv { channels } => {
-            let (mut side, mut from, mut sum) = (m.input_size as f64, 3.0, 0.0);
-            for &to in channels {
-                side /= 2.0;
-                sum += side * side * 9.0 * from * to as f64;
-                from = to as f64;
-            }
-            sum
-        }
-    };
-    let block = t * d * 4.0 * d + 2.0 * t * t * d + 2.0 * t * d * m.mlp_dim as f64;
-    let head = t * d * m.hidden_dim as f64 + (m.hidden_dim * m.output_dim) as f64;
-    (stem + m.depth as f64 * block + head) / 1e6
 }
 
 fn in_words(line: &Line) -> String {
