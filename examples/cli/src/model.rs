@@ -67,9 +67,7 @@ impl Loaded {
     pub fn pipeline(&self) -> Result<Pipeline, Failure> {
         Pipeline::new(&self.model, &self.options).map_err(|e| Failure::sdk(&self.name, e))
     }
-}
 
-impl Loaded {
     /// The score from which two faces count as one person's: as the command line says, or by the pack's calibration, or, for a
     /// pack without one, a fixed score. `templates`: how many a probe is compared with.
     pub fn threshold(&self, args: &ThresholdArgs, templates: usize) -> Result<f32, Failure> {

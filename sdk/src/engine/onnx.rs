@@ -46,10 +46,7 @@ impl OnnxModel {
             .with_input_fact(0, f32::fact(shape).into())
             .and_then(|g| g.into_optimized())
             .and_then(|g| g.into_runnable())
-            .map_err(|e| {
-                log::error!("ONNX model for input {shape:?}: {e:#}");
-                Error::new(ErrorKind::UnsupportedPack, "the ONNX model does not take this input")
-            })?;
+            .map_err(|e| refused(shape, &e))?;
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
@@ -76,10 +73,7 @@ impl OnnxModel {
             }
             Ok(sum)
         };
-        count().map_err(|e| {
-            log::error!("ONNX model for input {shape:?}: {e:#}");
-            Error::new(ErrorKind::UnsupportedPack, "the ONNX model does not take this input")
-        })
+        count().map_err(|e| refused(shape, &e))
     }
 
     /// Runs the model on one input and hands each output's shape and values to `read`.
@@ -106,6 +100,11 @@ impl OnnxModel {
         };
         run().map_err(engine_error("the ONNX model failed"))
     }
+}
+
+fn refused(shape: &[usize], e: &TractError) -> Error {
+    log::error!("ONNX model for input {shape:?}: {e:#}");
+    Error::new(ErrorKind::UnsupportedPack, "the ONNX model does not take this input")
 }
 
 impl std::fmt::Debug for OnnxModel {

@@ -2,6 +2,7 @@
 
 use super::{Trust, MAX_SECTIONS};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::{K_STEP, PANEL};
 use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 use std::ops::Range;
@@ -80,8 +81,9 @@ impl DType {
     }
 }
 
+/// [`crate::kernel::packed_len`] of sizes that may be hostile.
 fn panels_len(n: usize, k: usize) -> Option<usize> {
-    n.checked_next_multiple_of(16)?.checked_mul(k.checked_next_multiple_of(8)?)
+    n.checked_next_multiple_of(PANEL)?.checked_mul(k.checked_next_multiple_of(K_STEP)?)
 }
 
 /// One entry of the section table, checked.
