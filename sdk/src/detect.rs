@@ -13,6 +13,9 @@ pub const MAX_FACES: usize = 32;
 /// The most cells above the threshold that enter non-maximum suppression.
 const MAX_CANDIDATES: usize = 1024;
 
+/// Cells whose box overlaps a face's best one by more than this share in its points.
+const SAME_FACE_IOU: f32 = 0.7;
+
 /// Numbers per cell of the network's output: score logit, centre offset, log size, five points.
 const CHANNELS: usize = 15;
 
@@ -166,7 +169,8 @@ fn decode(
     rest.is_empty()
 }
 
-/// Greedy non-maximum suppression: keeps the best, drops what overlaps it by more than `iou`, and so on.
+/// Greedy non-maximum suppression: keeps the best, drops what overlaps it by more than `iou`, and so on; then gives each
+/// kept face the [`mean_points`] of all cells that see it.
 fn suppress(candidates: &mut [Detection], iou: f32, found: &mut Detections) {
     candidates.sort_unstable_by(|a, b| {
         b.score
@@ -178,8 +182,32 @@ fn suppress(candidates: &mut [Detection], iou: f32, found: &mut Detections) {
         if found.iter().all(|kept| kept.rect.iou(&candidate.rect) <= iou)
             && found.push(*candidate).is_err()
         {
-            return;
+            break;
         }
+    }
+    for face in found.iter_mut() {
+        face.points = mean_points(candidates, face);
+    }
+}
+
+/// The points of all candidates whose box overlaps that of `face` by more than [`SAME_FACE_IOU`], averaged with the
+/// squares of their scores as weights. `face` is one of the candidates, so the weights add up to more than 0 unless
+/// its score is 0.
+fn mean_points(candidates: &[Detection], face: &Detection) -> Points5 {
+    let mut sum = [[0.0f32; 2]; 5];
+    let mut total = 0.0;
+    for other in candidates.iter().filter(|c| c.rect.iou(&face.rect) > SAME_FACE_IOU) {
+        let weight = other.score * other.score;
+        total += weight;
+        for (sum, point) in sum.iter_mut().zip(&other.points) {
+            sum[0] += weight * point.x;
+            sum[1] += weight * point.y;
+        }
+    }
+    if total > 0.0 {
+        sum.map(|[x, y]| Point::new(x / total, y / total))
+    } else {
+        face.points
     }
 }
 
@@ -228,15 +256,28 @@ mod tests {
         assert!(out.is_empty());
     }
 
+    fn face(x: f32, score: f32) -> Detection {
+        Detection { rect: Rect::new(x, 0.0, 10.0, 10.0), points: [Point::new(x, 1.0); 5], score }
+    }
+
     #[test]
     fn the_best_of_overlapping_boxes_is_kept() {
-        let face = |x: f32, score| Detection {
-            rect: Rect::new(x, 0.0, 10.0, 10.0),
-            points: [Point::new(0.0, 0.0); 5],
-            score,
-        };
         let mut found = Detections::new();
-        suppress(&mut [face(1.0, 0.6), face(0.0, 0.9), face(30.0, 0.7)], 0.45, &mut found);
+        suppress(&mut [face(3.0, 0.6), face(0.0, 0.9), face(30.0, 0.7)], 0.45, &mut found);
         assert_eq!(found.iter().map(|f| f.score).collect::<Vec<_>>(), [0.9, 0.7]);
+        assert_eq!((found[0].points[0].x, found[1].points[4].x), (0.0, 30.0), "nobody else's");
+    }
+
+    #[test]
+    fn points_are_averaged_over_the_cells_of_one_face() {
+        // Boxes 10 wide: 1 aside overlaps by 9/11, 2 aside by 8/12, which is another opinion of the face but not its average's.
+        let mut found = Detections::new();
+        let mut cells = [face(1.0, 0.4), face(-2.0, 0.7), face(0.0, 0.8), face(40.0, 0.0)];
+        suppress(&mut cells, 0.45, &mut found);
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].rect, Rect::new(0.0, 0.0, 10.0, 10.0), "the best cell's box");
+        assert!((found[0].points[2].x - 0.16 / 0.8).abs() < 1e-6, "{:?}", found[0].points);
+        assert_eq!(found[0].points[2].y, 1.0);
+        assert_eq!(found[1].points[0].x, 40.0, "a score of 0 divides nothing");
     }
 }
