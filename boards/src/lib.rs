@@ -1,0 +1,30 @@
+//! Frames for [`keyface`] from cameras, pipes and files, and what is known of each board.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`source`] | [`source::Source`]: one borrowed frame at a time, a state instead of errors, counters |
+//! | [`selection`] | `v4l2:`, `pipe:`, `file:`, `dir:`, `loop:`: which source, as a string |
+//! | [`settings`] | how frames are wanted: size, rate, formats, rotation, controls |
+//! | [`v4l2`], [`y4m`], [`file`] | the sources |
+//! | [`picture`] | JPEG and PNG files, checked before they are decoded |
+//!
+//! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `settings`, `clock`, `picture`, `source`, the sources,
+//! `selection`. `source` and `selection` name each other, as a source is opened by its selection.
+//!
+//! Threads: a source belongs to one thread at a time and may move. [`y4m`] reads its pipe on a thread of its own; no other module starts one.
+//! Nothing here keeps, logs or writes pixels.
+
+mod clock;
+pub mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
+pub mod file;
+mod jpeg;
+#[cfg(any(test, feature = "testing"))]
+pub mod pattern;
+pub mod picture;
+pub mod selection;
+pub mod settings;
+pub mod source;
+pub mod sys;
+pub mod y4m;

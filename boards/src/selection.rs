@@ -1,0 +1,176 @@
+//! Which source, as a string: what `--source` and `--camera` take and what configuration files hold.
+
+use crate::error::{Error, Result};
+use crate::file::FileSource;
+use crate::settings::Settings;
+use crate::source::Source;
+use crate::y4m::Y4mPipeSource;
+use std::fmt;
+use std::path::PathBuf;
+
+/// The forms, for `--help`.
+pub const FORMS: &str = "  file:PATH            one picture, once
+  dir:PATH             the pictures of a folder in the order of names, once
+  loop:PATH            a picture or the pictures of a folder, for ever
+  pipe:COMMAND         a program that writes YUV4MPEG2 to its standard output, for example
+                       pipe:gst-launch-1.0 -q libcamerasrc ! video/x-raw,width=1280,height=720
+                         ! videoconvert ! video/x-raw,format=I420 ! y4menc ! fdsink";
+
+/// Which source. [`FORMS`] lists the strings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// `file:PATH` and `dir:PATH`, and `loop:PATH` with `for_ever`.
+    File {
+        /// A picture or a folder of pictures.
+        path: PathBuf,
+        /// Whether it starts anew at its end.
+        for_ever: bool,
+    },
+    /// `pipe:COMMAND`.
+    Pipe(String),
+    /// `pattern:` or `pattern:WxH`: a moving test picture. Only with the feature `testing`.
+    #[cfg(any(test, feature = "testing"))]
+    Pattern(Option<(u32, u32)>),
+    /// `faulty:SEED:SELECTION`: another source, with faults drawn from the seed. Only with the feature `testing`.
+    #[cfg(any(test, feature = "testing"))]
+    Faulty {
+        /// The same seed gives the same faults.
+        seed: u64,
+        /// What is made to fail.
+        inner: Box<Selection>,
+    },
+}
+
+impl Selection {
+    /// Reads a selection; opens nothing.
+    ///
+    /// # Errors
+    /// [`keyface::error::ErrorKind::InvalidArgument`] with the forms that exist.
+    pub fn parse(text: &str) -> Result<Selection> {
+        let (form, rest) = text.split_once(':').unwrap_or(("", text));
+        let missing = |what: &str| Error::argument(format!("{form}: {what} is missing"));
+        let path = || match rest {
+            "" => Err(missing("the path")),
+            path => Ok(PathBuf::from(path)),
+        };
+        match form {
+            "file" | "dir" => Ok(Selection::File { path: path()?, for_ever: false }),
+            "loop" => Ok(Selection::File { path: path()?, for_ever: true }),
+            "pipe" if rest.trim().is_empty() => Err(missing("the command")),
+            "pipe" => Ok(Selection::Pipe(rest.to_owned())),
+            #[cfg(any(test, feature = "testing"))]
+            "pattern" if rest.is_empty() => Ok(Selection::Pattern(None)),
+            #[cfg(any(test, feature = "testing"))]
+            "pattern" => {
+                let size = crate::settings::parse_size(rest);
+                let size = size.ok_or_else(|| Error::argument("pattern: WIDTHxHEIGHT expected"))?;
+                Ok(Selection::Pattern(Some(size)))
+            }
+            #[cfg(any(test, feature = "testing"))]
+            "faulty" => {
+                let (seed, inner) = rest.split_once(':').ok_or_else(|| missing("the seed"))?;
+                let seed =
+                    seed.parse().map_err(|_| Error::argument("faulty: the seed is no number"))?;
+                Ok(Selection::Faulty { seed, inner: Box::new(Selection::parse(inner)?) })
+            }
+            #[cfg(not(any(test, feature = "testing")))]
+            "pattern" | "faulty" => Err(Error::argument(format!(
+                "{form}: this program was built without the feature 'testing'"
+            ))),
+            _ => Err(Error::argument(format!(
+                "{text}: no source of this form; the forms are\n{FORMS}"
+            ))),
+        }
+    }
+
+    /// Opens the source.
+    ///
+    /// # Errors
+    /// As [`Settings::check`], [`FileSource::open`] and [`Y4mPipeSource::start`].
+    pub fn open(&self, settings: &Settings) -> Result<Source> {
+        settings.check()?;
+        Ok(match self {
+            Selection::File { path, for_ever } => {
+                FileSource::open(path, *for_ever, settings)?.into()
+            }
+            Selection::Pipe(command) => Y4mPipeSource::start(command, settings)?.into(),
+            #[cfg(any(test, feature = "testing"))]
+            Selection::Pattern(size) => {
+                let size = size.unwrap_or(settings.size);
+                crate::pattern::PatternSource::new(size, settings)?.into()
+            }
+            #[cfg(any(test, feature = "testing"))]
+            Selection::Faulty { seed, inner } => {
+                crate::fault::FaultySource::new(inner.open(settings)?, *seed).into()
+            }
+        })
+    }
+}
+
+impl fmt::Display for Selection {
+    /// The string that [`Selection::parse`] reads back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Selection::File { path, for_ever: true } => write!(f, "loop:{}", path.display()),
+            Selection::File { path, for_ever: false } => write!(f, "file:{}", path.display()),
+            Selection::Pipe(command) => write!(f, "pipe:{command}"),
+            #[cfg(any(test, feature = "testing"))]
+            Selection::Pattern(None) => f.write_str("pattern:"),
+            #[cfg(any(test, feature = "testing"))]
+            Selection::Pattern(Some((w, h))) => write!(f, "pattern:{w}x{h}"),
+            #[cfg(any(test, feature = "testing"))]
+            Selection::Faulty { seed, inner } => write!(f, "faulty:{seed}:{inner}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyface::error::ErrorKind;
+
+    #[test]
+    fn selections_read_back_what_they_write() {
+        for text in [
+            "file:a b.jpg",
+            "loop:faces/",
+            "pipe:cat a:b | c",
+            "pattern:",
+            "pattern:320x240",
+            "faulty:7:loop:faces",
+            "faulty:1:faulty:2:pattern:",
+        ] {
+            assert_eq!(Selection::parse(text).unwrap().to_string(), text);
+        }
+        let dir = Selection::parse("dir:faces").unwrap();
+        assert_eq!(dir, Selection::parse("file:faces").unwrap());
+    }
+
+    #[test]
+    fn what_is_no_selection_is_refused() {
+        for text in [
+            "",
+            "x",
+            "x.jpg",
+            "file:",
+            "dir:",
+            "pipe: ",
+            "pattern:3",
+            "faulty:x:pattern:",
+            "faulty:3",
+            "rtsp:x",
+        ] {
+            let refused = Selection::parse(text).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidArgument, "{text}");
+        }
+        assert!(Selection::parse("face.jpg").unwrap_err().to_string().contains("file:PATH"));
+    }
+
+    #[test]
+    fn a_source_opens_by_its_string() {
+        let settings = Settings { fps: 0, ..Settings::default() };
+        assert!(Source::open("pattern:", &settings).unwrap_err().to_string().contains("fps"));
+        let missing = Source::open("file:/nonexistent/x.jpg", &Settings::default()).unwrap_err();
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+    }
+}
