@@ -39,6 +39,8 @@ pub enum Command {
     List(GalleryArgs),
     /// Remove a person from a gallery
     Remove(RemoveArgs),
+    /// Write all that a gallery stores about a person to a file
+    Export(ExportArgs),
     /// Change a gallery to a new model pack, enrolling people again as they pass
     Migrate(MigrateArgs),
     /// Measure verification accuracy on a list of pairs
@@ -234,6 +236,7 @@ pub struct IdentifyArgs {
 #[command(
     after_help = "Every picture is a visit: whoever is recognised under the old model with a margin lends it to the new one; after
 --shots of them the person is enrolled anew. Until then the old templates stay in force. Without pictures it only says how many remain.
+Keyface keeps no pictures; if you have chosen to keep some, they serve as visits.
 
 Examples:
   keyface migrate --gallery door.kfgallery --from old.kfpack --pack new.kfpack visit1.jpg visit2.jpg
@@ -275,6 +278,23 @@ pub struct RemoveArgs {
     pub gallery: GalleryArgs,
     /// Name as enrolled
     pub name: String,
+}
+
+/// `keyface export`
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  keyface export --gallery door.kfgallery 'Ana Ruiz' --out ana.json
+
+FILE is JSON: {\"name\", \"templates\": [{\"record\", \"model\", \"enrolled_ms\", \"components\": [..]}]}. It is biometric data in
+clear and open to its owner only (mode 0600); a file that exists is not overwritten.")]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub gallery: GalleryArgs,
+    /// Name as enrolled
+    pub name: String,
+    /// The new file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }
 
 /// `keyface eval`

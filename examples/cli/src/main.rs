@@ -11,6 +11,7 @@ mod embed;
 mod enroll;
 mod eval;
 mod explain;
+mod export;
 mod faces;
 mod gallery_file;
 mod identify;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Identify(args) => identify::run(&args, out),
         Command::List(args) => list::run(&args, out),
         Command::Remove(args) => remove::run(&args, out),
+        Command::Export(args) => export::run(&args, out),
         Command::Migrate(args) => migrate::run(&args, out),
         Command::Eval(args) => eval::run(&args, out),
         Command::PadReport(args) => pad_report::run(&args, out),

@@ -135,6 +135,22 @@ fn write_line(line: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// Makes a new file that only its owner may read, durable on return. A failure leaves none.
+pub fn write_private(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let cannot = |e| Failure::new(Exit::Internal, format!("{}: cannot write: {e}", path.display()));
+    let mut file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(cannot)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| {
+        let _ = std::fs::remove_file(path);
+        cannot(e)
+    })
+}
+
 /// Writes a file next to its place and renames it, so that a failure leaves no half of it.
 pub fn write_file(path: &std::path::Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut part = path.as_os_str().to_owned();

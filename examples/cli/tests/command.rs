@@ -2,6 +2,7 @@
 
 use image::{GenericImage, RgbImage};
 use serde_json::Value;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -360,6 +361,14 @@ fn a_gallery_from_enrolment_to_removal() {
     keyface(&["enroll", "-g", &gallery, "", &c]).fails(2, &["name"]);
     let list = ok(&["list", "-g", &gallery, "--json"]);
     assert_eq!(list.json(), serde_json::json!({"name": "Ana", "templates": 2}));
+    let copy = folder.path("ana.json");
+    let export = |name| keyface(&["export", "-g", &gallery, name, "--out", &copy, "--json"]);
+    export("Nobody").fails(1, &["nobody of that name"]);
+    assert_eq!(export("Ana").json()["templates"], 2);
+    let stored: Value = serde_json::from_slice(&std::fs::read(&copy).unwrap()).unwrap();
+    assert_eq!(stored["templates"][1]["components"].as_array().unwrap().len(), 192);
+    assert_eq!(std::fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    export("Ana").fails(6, &["ana.json", "exists"]);
     ok(&["enroll", "-g", &gallery, "Cy", &c]);
     assert_eq!(
         ok(&["remove", "-g", &gallery, "--json", "Ana"]).json(),

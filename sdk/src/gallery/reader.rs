@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::disk::{Disk, RealDisk, Slot};
+use super::format::StoredTemplate;
 use super::key::HostKey;
-use super::memory::{Gallery, Person};
+use super::memory::{Gallery, Person, PersonName};
 use super::replay::{read_failed, replay, Found, Log};
 use super::search::Hit;
 use super::state::State;
@@ -79,6 +80,14 @@ impl Reader {
     #[must_use]
     pub fn people(&self) -> Vec<Person> {
         self.state.people()
+    }
+
+    /// As [`Store::export`].
+    ///
+    /// # Errors
+    /// As [`Store::export`].
+    pub fn export(&self, name: &PersonName) -> Result<Vec<StoredTemplate>> {
+        self.state.export(name)
     }
 
     /// As [`Store::counter`].

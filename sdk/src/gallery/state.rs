@@ -134,6 +134,13 @@ impl State {
         found.into_iter().map(|(_, g, row)| (g, row)).collect()
     }
 
+    /// All that is stored about the person of that name, in order of enrolment.
+    pub(super) fn export(&self, name: &PersonName) -> Result<Vec<StoredTemplate>> {
+        let unknown = Error::new(ErrorKind::NotFound, "nobody of that name is enrolled");
+        let id = self.find(name).ok_or(unknown)?;
+        Ok(self.select(|p| p == id).into_iter().filter_map(|at| self.stored(at)).collect())
+    }
+
     pub(super) fn stored(&self, (gallery, row): (usize, usize)) -> Option<StoredTemplate> {
         self.galleries.get(gallery)?.stored(row)
     }

@@ -202,13 +202,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::NotFound`] if nobody has that name.
     pub fn export(&self, name: &PersonName) -> Result<Vec<StoredTemplate>> {
-        let id = self.known(name)?;
-        Ok(self
-            .state
-            .select(|p| p == id)
-            .into_iter()
-            .filter_map(|at| self.state.stored(at))
-            .collect())
+        self.state.export(name)
     }
 
     /// Adds templates (1 to 32) of a person, new or known, in one transaction. `at_ms`: the host's clock, for the record only.
