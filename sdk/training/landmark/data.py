@@ -7,6 +7,7 @@ labels are of that kind: a network trained with flips takes no side, and one tha
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 SWAP = [1, 0, 2, 4, 3]                       # which point is which after a left-right flip
 TEMPLATE = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]])
@@ -135,8 +136,10 @@ def detector_bias(crops: Crops, train: np.ndarray) -> np.ndarray:
 # --- pictures of nothing ------------------------------------------------------------------------------------------
 
 def nothing(rng: np.random.Generator, w: int, h: int) -> Image.Image:
-    """Seeded noise, gradients, stripes, blobs, flat colour or black."""
-    kind = rng.integers(7)
+    """Seeded noise, gradients, stripes, blobs, letters, flat colour or black."""
+    kind = rng.integers(8)
+    if kind == 7:
+        return letters(rng, w, h)
     if kind == 0:
         return Image.new("RGB", (w, h), (0, 0, 0) if rng.random() < 0.5 else tuple(int(v) for v in rng.integers(0, 256, 3)))
     if kind == 1:                                           # noise of some grain
@@ -178,6 +181,29 @@ def nothing(rng: np.random.Generator, w: int, h: int) -> Image.Image:
     lo, hi = rng.integers(0, 256, (2, 3)).astype(np.float32)
     t = (v[..., None] + 1) / 2
     return Image.fromarray((lo + (hi - lo) * t).clip(0, 255).astype(np.uint8))
+
+
+font = functools.cache(ImageFont.load_default)
+
+
+def letters(rng: np.random.Generator, w: int, h: int) -> Image.Image:
+    """Lines of random letters: shop signs, sponsors' walls and shirts are what a young network takes for faces."""
+    ground, ink = (tuple(int(c) for c in rng.integers(0, 256, 3)) for _ in range(2))
+    if rng.random() < 0.4:                                  # as signs are: light on dark or dark on light
+        tone = int(rng.integers(0, 60))
+        ground, ink = ((tone,) * 3, (255 - tone,) * 3) if rng.random() < 0.5 else ((255 - tone,) * 3, (tone,) * 3)
+    img = Image.new("RGB", (w, h), ground)
+    d = ImageDraw.Draw(img)
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789&@%"
+    y = rng.uniform(-10, 10)
+    while y < h:
+        size = float(np.exp(rng.uniform(math.log(9), math.log(max(12.0, min(96.0, 0.9 * h))))))
+        if rng.random() < 0.2:
+            ink = tuple(int(c) for c in rng.integers(0, 256, 3))
+        text = "".join(alphabet[i] for i in rng.integers(0, len(alphabet), int(rng.integers(1, 12))))
+        d.text((rng.uniform(-0.3 * w, 0.8 * w), y), text, ink, font(round(size)), stroke_width=int(rng.integers(0, 3)))
+        y += size * rng.uniform(0.9, 1.8)
+    return img.rotate(rng.uniform(-30, 30), Image.BILINEAR, fillcolor=ground) if rng.random() < 0.4 else img
 
 
 # --- geometry of one picture --------------------------------------------------------------------------------------
@@ -286,7 +312,10 @@ class Canvases:
         x, y = (int(rng.integers(-n // 4, max(1, s - n // 2))) for s in bg.size)
         if any(overlap(f.box, np.array([x, y, x + n, y + n], float)) > 0 for f in faces):
             return
-        if rng.random() < 0.5:
+        kind = rng.random()
+        if kind < 0.35:
+            patch = letters(rng, n, n)
+        elif kind < 0.6:
             patch = nothing(rng, n, n)
         else:                                               # quarters of a face's crop, shuffled and turned
             src = self._crop(rng)[0]
@@ -358,7 +387,7 @@ class Canvases:
                 if not any(overlap(f.box, reach) > 0 for f in faces):
                     self._paste(rng, img, faces, size, at)
                     break
-        if rng.random() < 0.25:
+        while rng.random() < 0.3:
             self._distractor(rng, img, faces)
         return img, faces
 

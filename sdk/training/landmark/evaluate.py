@@ -18,6 +18,7 @@ from . import data as D
 from .model import LandmarkNet, cells, decode
 
 NMS_IOU = 0.45
+SAME_IOU = 0.7          # cells whose boxes overlap the best one's by more see the same face: their points are averaged
 
 
 @dataclass
@@ -67,8 +68,13 @@ def detect(net: LandmarkNet, pixels: np.ndarray, floor: float = 0.05) -> Found:
     score, box, points = (t[0].numpy() for t in decode(net(x), *cells(*padded.shape[:2])))
     top = np.flatnonzero(score > floor)
     top = top[np.argsort(-score[top], kind="stable")][:400]
-    keep = top[nms(score[top], box[top])]
-    return Found(score[keep], box[keep], points[keep])
+    score, box, points = score[top], box[top], points[top]
+    keep = nms(score, box)
+    mean = points[keep]
+    for face, i in enumerate(keep):
+        same = iou(box[i], box) > SAME_IOU
+        mean[face] = np.average(points[same], axis=0, weights=score[same] ** 2)
+    return Found(score[keep], box[keep], mean)
 
 
 def match(found: Found, faces: list[D.Face], smallest: float = 20.0, least: float = 0.5) -> tuple[list[float], list[tuple[float, bool]], list[int]]:

@@ -68,6 +68,7 @@ class LandmarkNet(nn.Module):
         self.lat4 = ConvBn(64, 64, 1, relu=False)
         self.down4 = ConvBn(64, 40, 1, relu=False)      # 16 -> 8
         self.lat3 = ConvBn(40, 40, 1, relu=False)
+        self.refine3 = Residual(40)                     # small faces live on this level only
         self.head3 = ConvBn(40, 32)
         self.head4 = ConvBn(64, 48)
         self.head5 = ConvBn(64, 48)
@@ -99,7 +100,7 @@ class LandmarkNet(nn.Module):
         c5 = self.c5(c4)
         p4 = F.relu(self.lat4(c4) + F.interpolate(self.down5(c5), scale_factor=2.0, mode="nearest"))
         p3 = F.relu(self.lat3(c3) + F.interpolate(self.down4(p4), scale_factor=2.0, mode="nearest"))
-        return self.out3(self.head3(p3)), self.out4(self.head4(p4)), self.out5(self.head5(c5))
+        return self.out3(self.head3(self.refine3(p3))), self.out4(self.head4(p4)), self.out5(self.head5(c5))
 
     def forward(self, x: Tensor) -> Tensor:
         # The batch as a plain number: the exported graph then holds constant shapes [1, 15, -1] and no shape arithmetic.

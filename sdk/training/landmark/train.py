@@ -116,11 +116,12 @@ def losses(pred: Tensor, batch: dict[str, Tensor], centres: Tensor, strides: Ten
         w = share * batch["weight"] * (size / 64).clamp(0.3, 1)     # few pixels say little about where a point is
         point_loss = (dist * w).sum() / w.sum()
         soft = dist.detach() * (0.4 * size) / (0.4 * size + 3)      # three pixels more lenient: small faces are faces too
-        target[k] = (0.3 + 0.7 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-soft / 0.25)).to(target.dtype)
+        target[k] = (0.3 + 0.7 * iou.detach().clamp(0, 1).sqrt() * torch.exp(-soft / 0.18)).to(target.dtype)
     bce = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    score = (logit.detach().sigmoid() - target).abs().pow(1.5) * bce
-    if len(k):
-        score = score.index_put((k,), score[k] * share)
+    focus = (logit.detach().sigmoid() - target).abs().pow(1.5)
+    if len(k):      # not below a floor on faces: there the score has to follow the target closely, it tells good points from bad
+        focus = focus.index_put((k,), focus[k].clamp(min=0.3) * share)
+    score = focus * bce
     score = score[batch["counts"]].sum() / max(len(k), n)
     return {"score": score, "box": box_loss, "points": point_loss}
 
@@ -223,8 +224,13 @@ def main(argv: list[str] | None = None) -> None:
         net.load_state_dict(state["net"]), avg.load_state_dict(state["avg"]), opt.load_state_dict(state["opt"])
         step, done = state["step"], state["progress"]
     elif a.init:
-        state = torch.load(a.init, map_location=a.device, weights_only=True)
-        net.load_state_dict(state["avg"]), avg.load_state_dict(state["avg"])
+        state = torch.load(a.init, map_location=a.device, weights_only=True)["avg"]
+        new = net.load_state_dict(state, strict=False)
+        if new.unexpected_keys or any(not key.startswith("refine3.") for key in new.missing_keys):
+            raise ValueError(f"{a.init}: not a landmark network, {new}")
+        if new.missing_keys:            # a checkpoint from before that layer, which begins as the identity
+            torch.nn.init.zeros_(net.refine3.body.bn.weight)
+        avg.load_state_dict(net.state_dict())
     plan = Plan(parse_clock(a.end_clock), a.steps, done)
     say(event="start", seed=a.seed, step=step, parameters=count_parameters(net.folded()), mmac=count_macs(net.cpu()) / 1e6,
         scenes=len(canvases.scenes), hand=len(canvases.hand), crops=len(canvases.other), held_scenes=len(held.scenes),

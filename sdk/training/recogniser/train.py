@@ -159,6 +159,7 @@ def arguments(argv=None):
     p.add_argument("--out", required=True, help="folder of the run: last.pt, log.jsonl")
     p.add_argument("--cache", help="decoded crops (default: OUT/../cache/faces.npy)")
     p.add_argument("--resume", action="store_true")
+    p.add_argument("--init", help="begin with the averaged weights of another run's checkpoint")
     end = p.add_mutually_exclusive_group(required=True)
     end.add_argument("--until", help="HH:MM UTC")
     end.add_argument("--hours", type=float)
@@ -205,6 +206,9 @@ def main(argv=None) -> None:
         opt.load_state_dict(state["optimiser"])
         step, samples, start = state["step"], state["samples"], state["start"]
         ema.steps, busy = state["ema_steps"], state["seconds"]
+    elif a.init:
+        model.load_state_dict(torch.load(a.init, map_location="cpu", weights_only=True)["ema"])
+        ema.model.load_state_dict(model.state_dict())
     end = deadline(a.until) if a.until else start + 3600 * (a.hours or 0)
     clock = Clock(start, end, a.steps or 0)
     clock.step = step
