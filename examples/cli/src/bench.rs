@@ -3,7 +3,6 @@
 use crate::args::BenchArgs;
 use crate::demo::ASTRONAUT;
 use crate::model;
-use crate::pictures::Picture;
 use crate::profile;
 use crate::progress;
 use crate::report::{Exit, Failure, Outcome, Output};
@@ -13,6 +12,7 @@ use keyface::embed::Embedder;
 use keyface::frame::{Frame, PixelFormat};
 use keyface::pipeline::Pipeline;
 use keyface::sample::Crop;
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 use std::time::Instant;
 

@@ -3,10 +3,10 @@
 use crate::args::{DemoArgs, ThresholdArgs};
 use crate::draw::{Canvas, GREEN, RED};
 use crate::model;
-use crate::pictures::Picture;
 use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::gallery::{Gallery, PersonName};
 use keyface::pipeline::{Face, Pipeline};
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 use std::time::Instant;
 

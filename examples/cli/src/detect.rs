@@ -3,9 +3,9 @@
 use crate::args::DetectArgs;
 use crate::draw::{Canvas, GREEN};
 use crate::model;
-use crate::pictures::Picture;
 use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::detect::Detection;
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 use std::path::Path;
 
@@ -47,7 +47,7 @@ pub fn run(args: &DetectArgs, out: Output) -> Outcome {
     let (mut any, mut failed) = (false, None);
     for path in &args.pictures {
         let file = path.display().to_string();
-        let picture = match Picture::open(path) {
+        let picture = match Picture::open(path).map_err(Failure::from) {
             Ok(picture) => picture,
             Err(failure) => {
                 out.object(&Line { file, faces: Vec::new(), error: Some(&failure.message) })?;

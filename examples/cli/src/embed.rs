@@ -3,13 +3,13 @@
 use crate::args::EmbedArgs;
 use crate::faces::{self, Choice};
 use crate::model;
-use crate::pictures::Picture;
 use crate::report::{write_file, Exit, Failure, Outcome, Output};
 use keyface::detect::Detection;
 use keyface::geometry::{Points5, Rect};
 use keyface::pipeline::Pipeline;
 use keyface::sample::CROP_SIDE;
 use keyface::template::Template;
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 
 /// The result.

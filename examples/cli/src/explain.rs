@@ -4,7 +4,6 @@ use crate::args::ExplainArgs;
 use crate::draw::{Canvas, GREEN};
 use crate::faces::{self, Choice};
 use crate::model;
-use crate::pictures::Picture;
 use crate::report::{Exit, Failure, Outcome, Output};
 use image::{Rgb, RgbImage};
 use keyface::align::Alignment;
@@ -12,6 +11,7 @@ use keyface::engine::Recogniser;
 use keyface::frame::Frame;
 use keyface::geometry::{Point, Points5, Rect, Similarity};
 use keyface::sample::{normalised, Crop, CROP_SIDE};
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 
 /// White space around panels, in crop pixels.

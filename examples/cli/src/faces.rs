@@ -1,9 +1,9 @@
 //! From a picture file to the one face that a command needs.
 
-use crate::pictures::Picture;
 use crate::report::{Exit, Failure};
 use keyface::detect::Detection;
 use keyface::pipeline::{Face, Pipeline};
+use keyface_boards::picture::Picture;
 use std::path::Path;
 
 /// Which face to take where there are several.

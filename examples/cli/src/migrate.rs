@@ -4,11 +4,11 @@ use crate::args::{MigrateArgs, ModelArgs};
 use crate::faces::{self, Choice};
 use crate::gallery_file;
 use crate::model;
-use crate::pictures::Picture;
 use crate::report::{now_ms, Exit, Failure, Outcome, Output};
 use keyface::enrol::{Migration, Progress};
 use keyface::gallery::Store;
 use keyface::pipeline::Pipeline;
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 use std::path::Path;
 

@@ -3,11 +3,11 @@
 use crate::args::PadReportArgs;
 use crate::faces::{self, Choice};
 use crate::model;
-use crate::pictures::Picture;
 use crate::progress;
 use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::decide::pad::{worst_apcer, Counts};
 use keyface::liveness::{Liveness, PassiveCheck, PassiveRules};
+use keyface_boards::picture::Picture;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

@@ -92,6 +92,17 @@ impl Failure {
     }
 }
 
+impl From<keyface_boards::error::Error> for Failure {
+    /// A picture, camera or profile that cannot be used.
+    fn from(error: keyface_boards::error::Error) -> Failure {
+        let exit = match error.kind() {
+            ErrorKind::InvalidArgument => Exit::Usage,
+            _ => Exit::Input,
+        };
+        Failure::new(exit, error.to_string())
+    }
+}
+
 /// A number with its noun: `1 shot`, `2 shots`.
 pub fn counted(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
