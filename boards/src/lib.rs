@@ -8,7 +8,7 @@
 //! | [`v4l2`], [`y4m`], [`file`] | the sources |
 //! | [`picture`] | JPEG and PNG files, checked before they are decoded |
 //!
-//! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `settings`, `clock`, `picture`, `source`, the sources,
+//! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `mjpeg`, `settings`, `clock`, `picture`, `source`, the sources,
 //! `selection`. `source` and `selection` name each other, as a source is opened by its selection.
 //!
 //! Threads: a source belongs to one thread at a time and may move. [`y4m`] reads its pipe on a thread of its own; no other module starts one.
@@ -20,6 +20,7 @@ pub mod error;
 pub mod fault;
 pub mod file;
 mod jpeg;
+mod mjpeg;
 #[cfg(any(test, feature = "testing"))]
 pub mod pattern;
 pub mod picture;
@@ -27,4 +28,5 @@ pub mod selection;
 pub mod settings;
 pub mod source;
 pub mod sys;
+pub mod v4l2;
 pub mod y4m;

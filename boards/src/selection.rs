@@ -4,12 +4,15 @@ use crate::error::{Error, Result};
 use crate::file::FileSource;
 use crate::settings::Settings;
 use crate::source::Source;
+use crate::v4l2::{V4l2Source, Wanted};
 use crate::y4m::Y4mPipeSource;
 use std::fmt;
 use std::path::PathBuf;
 
 /// The forms, for `--help`.
-pub const FORMS: &str = "  file:PATH            one picture, once
+pub const FORMS: &str = "  v4l2:[KEY=VALUE,..]  a camera of the kernel; keys driver, card, bus (with * and ?), path: a link such as
+                       /dev/v4l/by-id/..; v4l2: alone is the first camera
+  file:PATH            one picture, once
   dir:PATH             the pictures of a folder in the order of names, once
   loop:PATH            a picture or the pictures of a folder, for ever
   pipe:COMMAND         a program that writes YUV4MPEG2 to its standard output, for example
@@ -19,6 +22,8 @@ pub const FORMS: &str = "  file:PATH            one picture, once
 /// Which source. [`FORMS`] lists the strings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
+    /// `v4l2:driver=uvcvideo,card=HD*`; [`Wanted::parse`] has the keys.
+    V4l2(Wanted),
     /// `file:PATH` and `dir:PATH`, and `loop:PATH` with `for_ever`.
     File {
         /// A picture or a folder of pictures.
@@ -54,6 +59,7 @@ impl Selection {
             path => Ok(PathBuf::from(path)),
         };
         match form {
+            "v4l2" => Ok(Selection::V4l2(Wanted::parse(rest)?)),
             "file" | "dir" => Ok(Selection::File { path: path()?, for_ever: false }),
             "loop" => Ok(Selection::File { path: path()?, for_ever: true }),
             "pipe" if rest.trim().is_empty() => Err(missing("the command")),
@@ -86,10 +92,11 @@ impl Selection {
     /// Opens the source.
     ///
     /// # Errors
-    /// As [`Settings::check`], [`FileSource::open`] and [`Y4mPipeSource::start`].
+    /// As [`Settings::check`], [`V4l2Source::open`], [`FileSource::open`] and [`Y4mPipeSource::start`].
     pub fn open(&self, settings: &Settings) -> Result<Source> {
         settings.check()?;
         Ok(match self {
+            Selection::V4l2(wanted) => V4l2Source::open(wanted, settings)?.into(),
             Selection::File { path, for_ever } => {
                 FileSource::open(path, *for_ever, settings)?.into()
             }
@@ -111,6 +118,7 @@ impl fmt::Display for Selection {
     /// The string that [`Selection::parse`] reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Selection::V4l2(wanted) => write!(f, "v4l2:{wanted}"),
             Selection::File { path, for_ever: true } => write!(f, "loop:{}", path.display()),
             Selection::File { path, for_ever: false } => write!(f, "file:{}", path.display()),
             Selection::Pipe(command) => write!(f, "pipe:{command}"),
@@ -132,6 +140,8 @@ mod tests {
     #[test]
     fn selections_read_back_what_they_write() {
         for text in [
+            "v4l2:",
+            "v4l2:driver=uvcvideo,card=HD *",
             "file:a b.jpg",
             "loop:faces/",
             "pipe:cat a:b | c",

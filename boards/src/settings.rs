@@ -52,6 +52,8 @@ pub struct Settings {
     pub y16_bits: u32,
     /// The clock of pictures and patterns.
     pub pace: Pace,
+    /// Whether a camera that is not there yet is waited for instead of an error.
+    pub patient: bool,
 }
 
 impl Default for Settings {
@@ -74,6 +76,7 @@ impl Default for Settings {
             controls: Vec::new(),
             y16_bits: 0,
             pace: Pace::Real,
+            patient: false,
         }
     }
 }

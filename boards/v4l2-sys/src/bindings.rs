@@ -6,7 +6,7 @@ pub type __time_t = ::std::os::raw::c_long;
 pub type __suseconds_t = ::std::os::raw::c_long;
 pub type time_t = __time_t;
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct timeval {
     pub tv_sec: __time_t,
     pub tv_usec: __suseconds_t,
@@ -26,14 +26,32 @@ pub struct v4l2_edid {
     pub reserved: [__u32; 5usize],
     pub edid: *mut __u8,
 }
+impl Default for v4l2_edid {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(4))]
 pub struct v4l2_ctrl_h264_sps {
     pub _bindgen_opaque_blob: [u32; 262usize],
 }
+impl Default for v4l2_ctrl_h264_sps {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(2))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_h264_pps {
     pub _bindgen_opaque_blob: [u16; 6usize],
 }
@@ -42,24 +60,60 @@ pub struct v4l2_ctrl_h264_pps {
 pub struct v4l2_ctrl_h264_scaling_matrix {
     pub _bindgen_opaque_blob: [u8; 480usize],
 }
+impl Default for v4l2_ctrl_h264_scaling_matrix {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(2))]
 pub struct v4l2_ctrl_h264_pred_weights {
     pub _bindgen_opaque_blob: [u16; 386usize],
+}
+impl Default for v4l2_ctrl_h264_pred_weights {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
 #[repr(C)]
 #[repr(align(4))]
 pub struct v4l2_ctrl_h264_slice_params {
     pub _bindgen_opaque_blob: [u32; 38usize],
 }
+impl Default for v4l2_ctrl_h264_slice_params {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(8))]
 pub struct v4l2_ctrl_h264_decode_params {
     pub _bindgen_opaque_blob: [u64; 70usize],
 }
+impl Default for v4l2_ctrl_h264_decode_params {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_fwht_params {
     pub _bindgen_opaque_blob: [u64; 5usize],
 }
@@ -68,15 +122,24 @@ pub struct v4l2_ctrl_fwht_params {
 pub struct v4l2_ctrl_vp8_frame {
     pub _bindgen_opaque_blob: [u64; 154usize],
 }
+impl Default for v4l2_ctrl_vp8_frame {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(4))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_mpeg2_sequence {
     pub _bindgen_opaque_blob: [u32; 3usize],
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_mpeg2_picture {
     pub _bindgen_opaque_blob: [u64; 4usize],
 }
@@ -85,15 +148,24 @@ pub struct v4l2_ctrl_mpeg2_picture {
 pub struct v4l2_ctrl_mpeg2_quantisation {
     pub _bindgen_opaque_blob: [u8; 256usize],
 }
+impl Default for v4l2_ctrl_mpeg2_quantisation {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_sps {
     pub _bindgen_opaque_blob: [u64; 5usize],
 }
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_hevc_pps {
     pub _bindgen_opaque_blob: [u64; 8usize],
 }
@@ -102,19 +174,46 @@ pub struct v4l2_ctrl_hevc_pps {
 pub struct v4l2_ctrl_hevc_slice_params {
     pub _bindgen_opaque_blob: [u64; 35usize],
 }
+impl Default for v4l2_ctrl_hevc_slice_params {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(8))]
 pub struct v4l2_ctrl_hevc_decode_params {
     pub _bindgen_opaque_blob: [u64; 41usize],
+}
+impl Default for v4l2_ctrl_hevc_decode_params {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
 #[repr(C)]
 #[repr(align(1))]
 pub struct v4l2_ctrl_hevc_scaling_matrix {
     pub _bindgen_opaque_blob: [u8; 1000usize],
 }
+impl Default for v4l2_ctrl_hevc_scaling_matrix {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[repr(align(8))]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_ctrl_vp9_frame {
     pub _bindgen_opaque_blob: [u64; 21usize],
 }
@@ -123,8 +222,17 @@ pub struct v4l2_ctrl_vp9_frame {
 pub struct v4l2_ctrl_vp9_compressed_hdr {
     pub _bindgen_opaque_blob: [u8; 2040usize],
 }
+impl Default for v4l2_ctrl_vp9_compressed_hdr {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_rect {
     pub left: __s32,
     pub top: __s32,
@@ -132,19 +240,19 @@ pub struct v4l2_rect {
     pub height: __u32,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_fract {
     pub numerator: __u32,
     pub denominator: __u32,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_area {
     pub width: __u32,
     pub height: __u32,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_capability {
     pub driver: [__u8; 16usize],
     pub card: [__u8; 32usize],
@@ -176,8 +284,26 @@ pub union v4l2_pix_format__bindgen_ty_1 {
     pub ycbcr_enc: __u32,
     pub hsv_enc: __u32,
 }
+impl Default for v4l2_pix_format__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_pix_format {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_fmtdesc {
     pub index: __u32,
     pub type_: __u32,
@@ -192,13 +318,13 @@ pub const v4l2_frmsizetypes_V4L2_FRMSIZE_TYPE_CONTINUOUS: v4l2_frmsizetypes = 2;
 pub const v4l2_frmsizetypes_V4L2_FRMSIZE_TYPE_STEPWISE: v4l2_frmsizetypes = 3;
 pub type v4l2_frmsizetypes = ::std::os::raw::c_uint;
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_frmsize_discrete {
     pub width: __u32,
     pub height: __u32,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_frmsize_stepwise {
     pub min_width: __u32,
     pub max_width: __u32,
@@ -222,12 +348,30 @@ pub union v4l2_frmsizeenum__bindgen_ty_1 {
     pub discrete: v4l2_frmsize_discrete,
     pub stepwise: v4l2_frmsize_stepwise,
 }
+impl Default for v4l2_frmsizeenum__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_frmsizeenum {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 pub const v4l2_frmivaltypes_V4L2_FRMIVAL_TYPE_DISCRETE: v4l2_frmivaltypes = 1;
 pub const v4l2_frmivaltypes_V4L2_FRMIVAL_TYPE_CONTINUOUS: v4l2_frmivaltypes = 2;
 pub const v4l2_frmivaltypes_V4L2_FRMIVAL_TYPE_STEPWISE: v4l2_frmivaltypes = 3;
 pub type v4l2_frmivaltypes = ::std::os::raw::c_uint;
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_frmival_stepwise {
     pub min: v4l2_fract,
     pub max: v4l2_fract,
@@ -250,8 +394,26 @@ pub union v4l2_frmivalenum__bindgen_ty_1 {
     pub discrete: v4l2_fract,
     pub stepwise: v4l2_frmival_stepwise,
 }
+impl Default for v4l2_frmivalenum__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_frmivalenum {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_timecode {
     pub type_: __u32,
     pub flags: __u32,
@@ -272,8 +434,17 @@ pub struct v4l2_jpegcompression {
     pub COM_data: [::std::os::raw::c_char; 60usize],
     pub jpeg_markers: __u32,
 }
+impl Default for v4l2_jpegcompression {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_requestbuffers {
     pub count: __u32,
     pub type_: __u32,
@@ -297,6 +468,24 @@ pub union v4l2_plane__bindgen_ty_1 {
     pub mem_offset: __u32,
     pub userptr: ::std::os::raw::c_ulong,
     pub fd: __s32,
+}
+impl Default for v4l2_plane__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_plane {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
 #[repr(C)]
 #[derive(Copy, Clone)]
@@ -323,14 +512,41 @@ pub union v4l2_buffer__bindgen_ty_1 {
     pub planes: *mut v4l2_plane,
     pub fd: __s32,
 }
+impl Default for v4l2_buffer__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub union v4l2_buffer__bindgen_ty_2 {
     pub request_fd: __s32,
     pub reserved: __u32,
 }
+impl Default for v4l2_buffer__bindgen_ty_2 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_buffer {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_exportbuffer {
     pub type_: __u32,
     pub index: __u32,
@@ -348,7 +564,7 @@ pub struct v4l2_framebuffer {
     pub fmt: v4l2_framebuffer__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_framebuffer__bindgen_ty_1 {
     pub width: __u32,
     pub height: __u32,
@@ -359,11 +575,29 @@ pub struct v4l2_framebuffer__bindgen_ty_1 {
     pub colorspace: __u32,
     pub priv_: __u32,
 }
+impl Default for v4l2_framebuffer {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct v4l2_clip {
     pub c: v4l2_rect,
     pub next: *mut v4l2_clip,
+}
+impl Default for v4l2_clip {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
@@ -376,8 +610,17 @@ pub struct v4l2_window {
     pub bitmap: *mut ::std::os::raw::c_void,
     pub global_alpha: __u8,
 }
+impl Default for v4l2_window {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_captureparm {
     pub capability: __u32,
     pub capturemode: __u32,
@@ -387,7 +630,7 @@ pub struct v4l2_captureparm {
     pub reserved: [__u32; 4usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_outputparm {
     pub capability: __u32,
     pub outputmode: __u32,
@@ -397,7 +640,7 @@ pub struct v4l2_outputparm {
     pub reserved: [__u32; 4usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_cropcap {
     pub type_: __u32,
     pub bounds: v4l2_rect,
@@ -405,14 +648,14 @@ pub struct v4l2_cropcap {
     pub pixelaspect: v4l2_fract,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_crop {
     pub type_: __u32,
     pub c: v4l2_rect,
 }
 pub type v4l2_std_id = __u64;
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_standard {
     pub index: __u32,
     pub id: v4l2_std_id,
@@ -422,7 +665,7 @@ pub struct v4l2_standard {
     pub reserved: [__u32; 4usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_input {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -435,7 +678,7 @@ pub struct v4l2_input {
     pub reserved: [__u32; 3usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_output {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -447,7 +690,7 @@ pub struct v4l2_output {
     pub reserved: [__u32; 3usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_control {
     pub id: __u32,
     pub value: __s32,
@@ -490,6 +733,24 @@ pub union v4l2_ext_control__bindgen_ty_1 {
     pub p_hevc_decode_params: *mut v4l2_ctrl_hevc_decode_params,
     pub ptr: *mut ::std::os::raw::c_void,
 }
+impl Default for v4l2_ext_control__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_ext_control {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct v4l2_ext_controls {
@@ -506,8 +767,26 @@ pub union v4l2_ext_controls__bindgen_ty_1 {
     pub ctrl_class: __u32,
     pub which: __u32,
 }
+impl Default for v4l2_ext_controls__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_ext_controls {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_queryctrl {
     pub id: __u32,
     pub type_: __u32,
@@ -520,7 +799,7 @@ pub struct v4l2_queryctrl {
     pub reserved: [__u32; 2usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_query_ext_ctrl {
     pub id: __u32,
     pub type_: __u32,
@@ -550,8 +829,26 @@ pub union v4l2_querymenu__bindgen_ty_1 {
     pub name: [__u8; 32usize],
     pub value: __s64,
 }
+impl Default for v4l2_querymenu__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_querymenu {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_tuner {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -566,7 +863,7 @@ pub struct v4l2_tuner {
     pub reserved: [__u32; 4usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_modulator {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -578,7 +875,7 @@ pub struct v4l2_modulator {
     pub reserved: [__u32; 3usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_frequency {
     pub tuner: __u32,
     pub type_: __u32,
@@ -586,7 +883,7 @@ pub struct v4l2_frequency {
     pub reserved: [__u32; 8usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_audio {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -595,7 +892,7 @@ pub struct v4l2_audio {
     pub reserved: [__u32; 2usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_audioout {
     pub index: __u32,
     pub name: [__u8; 32usize],
@@ -604,7 +901,7 @@ pub struct v4l2_audioout {
     pub reserved: [__u32; 2usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_enc_idx_entry {
     pub offset: __u64,
     pub pts: __u64,
@@ -620,6 +917,15 @@ pub struct v4l2_enc_idx {
     pub reserved: [__u32; 4usize],
     pub entry: [v4l2_enc_idx_entry; 64usize],
 }
+impl Default for v4l2_enc_idx {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct v4l2_encoder_cmd {
@@ -633,12 +939,30 @@ pub union v4l2_encoder_cmd__bindgen_ty_1 {
     pub raw: v4l2_encoder_cmd__bindgen_ty_1__bindgen_ty_1,
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_encoder_cmd__bindgen_ty_1__bindgen_ty_1 {
     pub data: [__u32; 8usize],
 }
+impl Default for v4l2_encoder_cmd__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_encoder_cmd {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_vbi_format {
     pub sampling_rate: __u32,
     pub offset: __u32,
@@ -650,7 +974,7 @@ pub struct v4l2_vbi_format {
     pub reserved: [__u32; 2usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_sliced_vbi_format {
     pub service_set: __u16,
     pub service_lines: [[__u16; 24usize]; 2usize],
@@ -658,7 +982,7 @@ pub struct v4l2_sliced_vbi_format {
     pub reserved: [__u32; 2usize],
 }
 #[repr(C)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_sliced_vbi_cap {
     pub service_set: __u16,
     pub service_lines: [[__u16; 24usize]; 2usize],
@@ -666,7 +990,7 @@ pub struct v4l2_sliced_vbi_cap {
     pub reserved: [__u32; 3usize],
 }
 #[repr(C, packed)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_plane_pix_format {
     pub sizeimage: __u32,
     pub bytesperline: __u32,
@@ -694,15 +1018,33 @@ pub union v4l2_pix_format_mplane__bindgen_ty_1 {
     pub ycbcr_enc: __u8,
     pub hsv_enc: __u8,
 }
+impl Default for v4l2_pix_format_mplane__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_pix_format_mplane {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C, packed)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_sdr_format {
     pub pixelformat: __u32,
     pub buffersize: __u32,
     pub reserved: [__u8; 24usize],
 }
 #[repr(C, packed)]
-#[derive(Debug, Copy, Clone)]
+#[derive(Debug, Default, Copy, Clone)]
 pub struct v4l2_meta_format {
     pub dataformat: __u32,
     pub buffersize: __u32,
@@ -725,6 +1067,24 @@ pub union v4l2_format__bindgen_ty_1 {
     pub meta: v4l2_meta_format,
     pub raw_data: [__u8; 200usize],
 }
+impl Default for v4l2_format__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_format {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
 #[repr(C)]
 #[derive(Copy, Clone)]
 pub struct v4l2_streamparm {
@@ -737,4 +1097,22 @@ pub union v4l2_streamparm__bindgen_ty_1 {
     pub capture: v4l2_captureparm,
     pub output: v4l2_outputparm,
     pub raw_data: [__u8; 200usize],
+}
+impl Default for v4l2_streamparm__bindgen_ty_1 {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+impl Default for v4l2_streamparm {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
 }
