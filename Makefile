@@ -29,9 +29,13 @@ models:
 	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
 	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
 
-# What takes minutes and proves more of the same: 500 real processes killed while they write.
+# What takes minutes and proves more of the same: 500 real processes killed while they write, and the door terminal on a source
+# that fails, for MINUTES with faults drawn from SEED.
+MINUTES ?= 10
+SEED ?= 1
 soak:
 	KEYFACE_KILL_RUNS=500 $(CARGO) test --release -p keyface --test gallery_kill -- --nocapture
+	KEYFACE_SOAK_MINUTES=$(MINUTES) KEYFACE_SOAK_SEED=$(SEED) $(CARGO) test --release -p keyface-door-terminal --test soak -- --nocapture
 
 clean:
 	$(CARGO) clean
