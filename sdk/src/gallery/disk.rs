@@ -18,7 +18,7 @@ pub enum Slot {
 }
 
 /// A directory with one gallery in it. Nothing is durable before the matching `sync`.
-pub trait Disk: Send {
+pub trait Disk: Send + Sync {
     /// Takes the single writer's lock until the disk is dropped; `WouldBlock` if another holds it.
     ///
     /// # Errors
