@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | 0 | [`error`], [`geometry`] | plain values |
 //! | 1 | [`frame`], [`kernel`] | borrowed pictures, SIMD kernels |
-//! | 2 | [`pack`], [`sample`], [`template`], [`calibration`] | model file, pixel sampling, embeddings, rates |
+//! | 2 | [`pack`], [`sample`], [`template`], [`calibration`], [`memory`] | model file, pixel sampling, embeddings, rates, memory estimate |
 //! | 3 | [`engine`] | networks on tract: the only module that names it |
-//! | 4 | [`detect`], [`align`], [`quality`], [`embed`], [`liveness`] | one step of the pipeline each |
+//! | 4 | [`detect`], [`align`], [`quality`], [`embed`], [`liveness`], [`testcard`] | one step of the pipeline each; a check of the camera path |
 //! | 5 | [`gallery`] | enrolled templates and search |
 //! | 6 | [`pipeline`], [`enrol`], [`decide`] | frame to observation, observations to a decision |
 //!
@@ -27,11 +27,13 @@ pub mod gallery;
 pub mod geometry;
 pub mod kernel;
 pub mod liveness;
+pub mod memory;
 pub mod pack;
 pub mod pipeline;
 pub mod quality;
 pub mod sample;
 pub mod template;
+pub mod testcard;
 
 pub use error::{Error, ErrorKind, Result};
 

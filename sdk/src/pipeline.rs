@@ -7,6 +7,7 @@ use crate::engine::Recogniser;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Points5;
+use crate::memory::{Budget, MemoryEstimate, Reservation};
 use crate::pack::Pack;
 use crate::quality::{assess, Quality, QualityLimits};
 use crate::sample::{normalised, Crop};
@@ -18,6 +19,16 @@ use std::sync::Arc;
 pub struct Model {
     pack: Arc<Pack>,
     recogniser: Recogniser,
+    /// Its own part of the bound on memory, where there is one.
+    reserved: Option<(Arc<Budget>, Reservation)>,
+}
+
+/// How much heap a model of `pack` and each pipeline with `options` need: upper estimates, before anything is loaded.
+///
+/// # Errors
+/// As [`crate::memory::estimate`].
+pub fn estimate_memory(pack: &Pack, options: &Options) -> Result<MemoryEstimate> {
+    crate::memory::estimate(pack, options.threads, options.long_side)
 }
 
 impl Model {
@@ -27,7 +38,19 @@ impl Model {
     /// As [`Recogniser::new`].
     pub fn load(pack: Arc<Pack>) -> Result<Arc<Model>> {
         let recogniser = Recogniser::new(&pack)?;
-        Ok(Arc::new(Model { pack, recogniser }))
+        Ok(Arc::new(Model { pack, recogniser, reserved: None }))
+    }
+
+    /// As [`Model::load`], within `limit` bytes of heap for the model and all pipelines on it together, by
+    /// [`estimate_memory`]. A pipeline that does not fit is refused by [`Pipeline::new`].
+    ///
+    /// # Errors
+    /// As [`Model::load`]; `MemoryLimit`.
+    pub fn load_within(pack: Arc<Pack>, limit: u64) -> Result<Arc<Model>> {
+        let budget = Budget::new(limit);
+        let own = budget.reserve(estimate_memory(&pack, &Options::default())?.model)?;
+        let recogniser = Recogniser::new(&pack)?;
+        Ok(Arc::new(Model { pack, recogniser, reserved: Some((budget, own)) }))
     }
 
     /// The recogniser.
@@ -95,15 +118,23 @@ pub struct Pipeline {
     crop: Crop,
     found: Detections,
     face: Option<Face>,
+    _reserved: Option<Reservation>,
 }
 
 impl Pipeline {
     /// A pipeline on `model`.
     ///
     /// # Errors
-    /// As [`Detector::new`] and [`Embedder::new`].
+    /// As [`Detector::new`] and [`Embedder::new`]; `MemoryLimit` by [`Model::load_within`].
     pub fn new(model: &Arc<Model>, options: &Options) -> Result<Pipeline> {
+        let reserved = match &model.reserved {
+            Some((budget, _)) => {
+                Some(budget.reserve(estimate_memory(&model.pack, options)?.pipeline)?)
+            }
+            None => None,
+        };
         Ok(Pipeline {
+            _reserved: reserved,
             detector: Detector::new(&model.pack, options.long_side, options.score_threshold)?,
             embedder: Embedder::new(&model.recogniser, options.threads)?,
             limits: options.quality,
