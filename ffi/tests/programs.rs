@@ -1,0 +1,95 @@
+//! C and C++ programs against the built shared library.
+
+mod common;
+
+use common::{have, pack, root, succeed, Stage};
+use std::process::Command;
+
+const COMPILERS: [(&str, &str); 2] = [("gcc", "g++"), ("clang", "clang++")];
+
+#[test]
+fn the_headers_compile_alone_in_every_dialect() {
+    let mut tried = 0;
+    for (c, cpp) in COMPILERS {
+        if !have(c) || !have(cpp) {
+            continue;
+        }
+        let dialects = [
+            (c, "c", "c99", "tests/c/header.c"),
+            (c, "c", "c11", "tests/c/header.c"),
+            (cpp, "c++", "c++11", "tests/c/header.c"),
+            (cpp, "c++", "c++20", "tests/c/header.c"),
+            (cpp, "c++", "c++11", "tests/cpp/header.cpp"),
+            (cpp, "c++", "c++17", "tests/cpp/header.cpp"),
+            (cpp, "c++", "c++20", "tests/cpp/header.cpp"),
+        ];
+        for (compiler, language, standard, source) in dialects {
+            let mut flags = vec![format!("-std={standard}"), format!("-x{language}")];
+            if source.ends_with("cpp") {
+                flags.push("-fno-exceptions".into());
+                flags.push("-fno-rtti".into());
+            }
+            succeed(
+                Command::new(compiler)
+                    .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only"])
+                    .args(&flags)
+                    .arg("-I")
+                    .arg(root().join("include"))
+                    .arg(root().join(source)),
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried >= 7, "no compiler: install gcc and g++");
+}
+
+#[test]
+fn every_rule_of_the_abi_is_kept() {
+    let stage = Stage::new();
+    let program = stage.compile("gcc", &["-std=c99"], "tests/c/rules.c", "rules");
+    let said = succeed(
+        Command::new(program).arg(pack()).arg(stage.path("other.kfpack")).arg(stage.dir.path()),
+    );
+    assert_eq!(said, "rules kept\n");
+}
+
+#[test]
+fn a_panic_is_a_status_and_poisons() {
+    let stage = Stage::new();
+    let program = stage.compile("gcc", &["-std=c99"], "tests/c/poison.c", "poison");
+    for kind in ["pack", "engine", "template", "pipeline", "key", "gallery", "enrolment", "decider"]
+    {
+        let mut command = Command::new(&program);
+        command.arg(pack()).arg(stage.dir.path()).arg(kind).env("KEYFACE_FAULT", kind);
+        let output = common::run(&mut command);
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(said, "poisoned as promised\n", "{kind}: {errors}");
+        assert_eq!(errors, "", "the library prints nothing");
+    }
+}
+
+#[test]
+fn the_main_job_runs_in_c_on_two_threads() {
+    let stage = Stage::new();
+    let program = stage.compile("gcc", &["-std=c11"], "tests/c/scenario.c", "scenario");
+    let mut command = Command::new(program);
+    command.arg(pack()).arg(stage.path("pictures")).arg(stage.dir.path());
+    assert_eq!(succeed(&mut command), "scenario passed\n");
+}
+
+#[test]
+fn the_main_job_runs_in_cpp_with_and_without_exceptions() {
+    let stage = Stage::new();
+    for (name, flags) in [
+        ("with", &["-std=c++11"][..]),
+        ("without", &["-std=c++11", "-fno-exceptions", "-fno-rtti"]),
+    ] {
+        let program = stage.compile("g++", flags, "tests/cpp/scenario.cpp", name);
+        let work = stage.path(&format!("work-{name}"));
+        std::fs::create_dir(&work).expect("a folder");
+        let mut command = Command::new(program);
+        command.arg(pack()).arg(stage.path("pictures")).arg(work);
+        assert_eq!(succeed(&mut command), format!("scenario passed {name} exceptions\n"));
+    }
+}
