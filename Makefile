@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test models soak clean
+.PHONY: all demo check lint test models soak install deb memcheck soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -36,6 +36,27 @@ SEED ?= 1
 soak:
 	KEYFACE_KILL_RUNS=500 $(CARGO) test --release -p keyface --test gallery_kill -- --nocapture
 	KEYFACE_SOAK_MINUTES=$(MINUTES) KEYFACE_SOAK_SEED=$(SEED) $(CARGO) test --release -p keyface-door-terminal --test soak -- --nocapture
+
+# The C library, headers, pkg-config and CMake files: make install DESTDIR=/tmp/stage PREFIX=/usr
+install:
+	$(CARGO) build --release -p keyface-ffi
+	ffi/dist/install target/release/libkeyface_ffi.so target/release/libkeyface_ffi.a
+
+# Debian packages in target/deb, for this machine's architecture and, where its compiler is installed, for arm64.
+deb:
+	ffi/dist/debs
+
+# The C programs of the tests under valgrind, with ASan and UBSan.
+memcheck:
+	$(CARGO) build --release -p keyface-ffi
+	tests/c/run asan target/release/libkeyface_ffi.so
+	tests/c/run memcheck target/release/libkeyface_ffi.so
+	tests/c/run helgrind target/release/libkeyface_ffi.so
+
+# Ten minutes of frames through the C library: memory must stay flat. Nightly.
+soak-ffi:
+	$(CARGO) build --release -p keyface-ffi
+	tests/c/run soak target/release/libkeyface_ffi.so 600
 
 clean:
 	$(CARGO) clean

@@ -902,7 +902,8 @@ typedef uint32_t kf_camera_next;
 #endif // __cplusplus
 
 /**
- * A source of frames: a camera, files, a program's output. One thread at a time.
+ * A source of frames: a camera, files, a program's output. One thread at a time. Only in libraries whose
+ * kf_build_info.features say KF_FEATURE_BOARDS.
  */
 typedef struct kf_camera kf_camera;
 
