@@ -6,25 +6,32 @@
 //! | [`selection`] | `v4l2:`, `pipe:`, `file:`, `dir:`, `loop:`: which source, as a string |
 //! | [`settings`] | how frames are wanted: size, rate, formats, rotation, controls |
 //! | [`v4l2`], [`y4m`], [`file`] | the sources |
+//! | [`profile`], [`board`] | what is known of each board, and which one this is |
+//! | [`selftest`] | is this camera fit for faces? |
 //! | [`picture`] | JPEG and PNG files, checked before they are decoded |
 //!
 //! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `mjpeg`, `settings`, `clock`, `picture`, `source`, the sources,
-//! `selection`. `source` and `selection` name each other, as a source is opened by its selection.
+//! `selection`, `profile`, `board`. Where a text names a source, the arrow turns back: [`source::Source::open`] goes through `selection`, and
+//! `board:` there through `board`.
 //!
 //! Threads: a source belongs to one thread at a time and may move. [`y4m`] reads its pipe on a thread of its own; no other module starts one.
 //! Nothing here keeps, logs or writes pixels.
 
+pub mod board;
 mod clock;
 pub mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
 pub mod file;
+pub mod gpio;
 mod jpeg;
 mod mjpeg;
 #[cfg(any(test, feature = "testing"))]
 pub mod pattern;
 pub mod picture;
+pub mod profile;
 pub mod selection;
+pub mod selftest;
 pub mod settings;
 pub mod source;
 pub mod sys;

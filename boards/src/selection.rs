@@ -1,5 +1,6 @@
 //! Which source, as a string: what `--source` and `--camera` take and what configuration files hold.
 
+use crate::board::{self, Board};
 use crate::error::{Error, Result};
 use crate::file::FileSource;
 use crate::settings::Settings;
@@ -8,10 +9,12 @@ use crate::v4l2::{V4l2Source, Wanted};
 use crate::y4m::Y4mPipeSource;
 use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// The forms, for `--help`.
 pub const FORMS: &str = "  v4l2:[KEY=VALUE,..]  a camera of the kernel; keys driver, card, bus (with * and ?), path: a link such as
                        /dev/v4l/by-id/..; v4l2: alone is the first camera
+  board:[PROFILE]      the first camera of this board's profile, or of the one named, that works
   file:PATH            one picture, once
   dir:PATH             the pictures of a folder in the order of names, once
   loop:PATH            a picture or the pictures of a folder, for ever
@@ -24,6 +27,8 @@ pub const FORMS: &str = "  v4l2:[KEY=VALUE,..]  a camera of the kernel; keys dri
 pub enum Selection {
     /// `v4l2:driver=uvcvideo,card=HD*`; [`Wanted::parse`] has the keys.
     V4l2(Wanted),
+    /// `board:` or `board:PROFILE`: the cameras of a profile, in order.
+    Board(Option<String>),
     /// `file:PATH` and `dir:PATH`, and `loop:PATH` with `for_ever`.
     File {
         /// A picture or a folder of pictures.
@@ -60,6 +65,7 @@ impl Selection {
         };
         match form {
             "v4l2" => Ok(Selection::V4l2(Wanted::parse(rest)?)),
+            "board" => Ok(Selection::Board(Some(rest.to_owned()).filter(|name| !name.is_empty()))),
             "file" | "dir" => Ok(Selection::File { path: path()?, for_ever: false }),
             "loop" => Ok(Selection::File { path: path()?, for_ever: true }),
             "pipe" if rest.trim().is_empty() => Err(missing("the command")),
@@ -92,11 +98,15 @@ impl Selection {
     /// Opens the source.
     ///
     /// # Errors
-    /// As [`Settings::check`], [`V4l2Source::open`], [`FileSource::open`] and [`Y4mPipeSource::start`].
+    /// As [`Settings::check`], [`V4l2Source::open`], [`board::open`], [`FileSource::open`] and [`Y4mPipeSource::start`].
     pub fn open(&self, settings: &Settings) -> Result<Source> {
         settings.check()?;
         Ok(match self {
             Selection::V4l2(wanted) => V4l2Source::open(wanted, settings)?.into(),
+            Selection::Board(name) => {
+                let (profile, _) = Board::this().profile(name.as_deref())?;
+                board::open(&profile.cameras, settings).0?.0
+            }
             Selection::File { path, for_ever } => {
                 FileSource::open(path, *for_ever, settings)?.into()
             }
@@ -114,11 +124,21 @@ impl Selection {
     }
 }
 
+impl FromStr for Selection {
+    type Err = Error;
+
+    /// [`Selection::parse`].
+    fn from_str(text: &str) -> Result<Selection> {
+        Selection::parse(text)
+    }
+}
+
 impl fmt::Display for Selection {
     /// The string that [`Selection::parse`] reads back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Selection::V4l2(wanted) => write!(f, "v4l2:{wanted}"),
+            Selection::Board(name) => write!(f, "board:{}", name.as_deref().unwrap_or_default()),
             Selection::File { path, for_ever: true } => write!(f, "loop:{}", path.display()),
             Selection::File { path, for_ever: false } => write!(f, "file:{}", path.display()),
             Selection::Pipe(command) => write!(f, "pipe:{command}"),
@@ -142,6 +162,8 @@ mod tests {
         for text in [
             "v4l2:",
             "v4l2:driver=uvcvideo,card=HD *",
+            "board:",
+            "board:raspberry-pi-5",
             "file:a b.jpg",
             "loop:faces/",
             "pipe:cat a:b | c",

@@ -13,6 +13,13 @@ pub fn monotonic_us() -> u64 {
     (s * 1_000_000 + ns / 1000).max(1)
 }
 
+/// Bytes of a memory page: 4096, or 16384 as on a Raspberry Pi 5, or 65536.
+#[must_use]
+pub fn page_size() -> u64 {
+    // SAFETY: the call takes a number and touches no memory of ours.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(0)
+}
+
 /// Ends every process of the group that `leader` leads; no error if there is none left.
 ///
 /// `leader` must be a child of this process that has not been waited for, so that its number is still its own.
@@ -26,6 +33,11 @@ pub(crate) fn kill_group(leader: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_have_a_size_that_processors_have() {
+        assert!([4096, 16_384, 65_536].contains(&page_size()));
+    }
 
     #[test]
     fn the_clock_goes_forward_in_microseconds() {
