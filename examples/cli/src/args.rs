@@ -3,7 +3,9 @@
 use crate::report::EXIT_CODES;
 use clap::{Args, Parser, Subcommand};
 use keyface::geometry::{Point, Points5};
+use keyface_boards::selection::FORMS;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 /// Embedded face recognition: find, compare, enrol and identify faces; measure accuracy and speed.
 #[derive(Debug, Parser)]
@@ -55,6 +57,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Inspect and check model packs
     Pack(PackArgs),
+    /// See what this board has, which camera is taken and why, and whether it is fit for faces
+    Board(BoardArgs),
 }
 
 /// Which model, and how it runs.
@@ -80,6 +84,17 @@ pub struct OneFaceArgs {
     /// Where a picture shows several faces, take the largest instead of refusing it
     #[arg(long)]
     pub largest: bool,
+}
+
+/// Frames from a camera in place of pictures.
+#[derive(Debug, Args)]
+pub struct CameraArgs {
+    /// Use a camera: this board's, a profile's by name, or any source ('keyface board selftest --help' lists the forms)
+    #[arg(long, value_name = "PROFILE|SOURCE", num_args = 0..=1, require_equals = true, default_missing_value = "board:")]
+    pub camera: Option<String>,
+    /// Keep writing what the camera sees, with boxes, into a JPEG or PNG file, or onto the screen ('fb', a framebuffer)
+    #[arg(long, requires = "camera", value_name = "FILE|fb")]
+    pub preview: Option<PathBuf>,
 }
 
 /// When two faces count as one person's.
@@ -189,10 +204,13 @@ pub struct CompareArgs {
 
 /// `keyface enroll`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   keyface enroll --gallery door.kfgallery 'Ana Ruiz' ana1.jpg ana2.jpg ana3.jpg
+  keyface enroll --gallery door.kfgallery 'Ana Ruiz' --camera
+  keyface enroll --gallery door.kfgallery 'Ana Ruiz' --camera=v4l2:driver=uvcvideo --preview now.jpg
 
-The shots are fused into one template, each weighted by its landmark score. Nothing is written if any shot is
+With --camera the person is guided to some good shots from different sides; --force then replaces a person of that
+name. The shots are fused into one template, each weighted by its landmark score. Nothing is written if any shot is
 unusable, if the shots do not look like one person, or if somebody else in the gallery looks like this one.")]
 pub struct EnrollArgs {
     #[command(flatten)]
@@ -200,8 +218,13 @@ pub struct EnrollArgs {
     /// Name or badge number, up to 64 bytes
     pub name: String,
     /// Pictures of this person, one face each
-    #[arg(required = true, value_name = "IMG", num_args = 1..=32)]
+    #[arg(required_unless_present = "camera", conflicts_with = "camera", value_name = "IMG", num_args = 1..=32)]
     pub pictures: Vec<PathBuf>,
+    #[command(flatten)]
+    pub live: CameraArgs,
+    /// Shots to take with --camera
+    #[arg(long, default_value_t = 5, requires = "camera", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub shots: u8,
     /// Accept poor shots and look-alikes
     #[arg(long)]
     pub force: bool,
@@ -215,14 +238,20 @@ pub struct EnrollArgs {
 
 /// `keyface identify`
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  keyface identify --gallery door.kfgallery visitor.jpg")]
+#[command(after_help = "Examples:
+  keyface identify --gallery door.kfgallery visitor.jpg
+  keyface identify --gallery door.kfgallery --camera --seconds 30")]
 pub struct IdentifyArgs {
     #[command(flatten)]
     pub gallery: GalleryArgs,
     /// Picture with one face
-    #[arg(value_name = "IMG")]
-    pub picture: PathBuf,
+    #[arg(value_name = "IMG", required_unless_present = "camera", conflicts_with = "camera")]
+    pub picture: Option<PathBuf>,
+    #[command(flatten)]
+    pub live: CameraArgs,
+    /// How long to look for somebody with --camera, 1 to 3600
+    #[arg(long, default_value_t = 10, requires = "camera", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub seconds: u16,
     #[command(flatten)]
     pub threshold: ThresholdArgs,
     #[command(flatten)]
@@ -473,6 +502,56 @@ pub enum PackCommand {
         key: Option<PublicKey>,
     },
 }
+
+/// `keyface board`
+#[derive(Debug, Args)]
+pub struct BoardArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: BoardCommand,
+}
+
+/// `keyface board ..`
+#[derive(Debug, Subcommand)]
+pub enum BoardCommand {
+    /// Show the board, its profile, video nodes, the camera that is taken and why, GPIO lines
+    #[command(after_help = "Exits with 0 if a camera works, 1 if none does.
+
+Example:
+  keyface board probe
+  keyface board probe --profile raspberry-pi-5 --json | jq .chosen")]
+    Probe {
+        /// Built-in profile, or a file that ends in .toml [default: the one for this board]
+        #[arg(long, value_name = "NAME|FILE")]
+        profile: Option<String>,
+    },
+    /// Take frames for some seconds and judge rate, timestamps, damage, exposure, flicker, sharpness, colour order
+    Selftest(SelftestArgs),
+}
+
+/// `keyface board selftest`
+#[derive(Debug, Args)]
+#[command(after_help = SELFTEST_HELP.as_str())]
+pub struct SelftestArgs {
+    /// Which source
+    #[arg(long, default_value = "board:", value_name = "SELECTION")]
+    pub source: String,
+    /// How long, 1 to 600
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=600))]
+    pub seconds: u16,
+    /// Write the last frame as JPEG or PNG
+    #[arg(long, value_name = "FILE")]
+    pub preview: Option<PathBuf>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+static SELFTEST_HELP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "Sources:\n{FORMS}\n\nExits with 0 if the camera is fit, be it poor, and 1 if not.\n\nExample:\n  \
+         keyface board selftest --source v4l2:driver=uvcvideo --preview now.jpg"
+    )
+});
 
 /// An ed25519 public key.
 pub type PublicKey = [u8; 32];

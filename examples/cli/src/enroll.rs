@@ -3,14 +3,17 @@
 use crate::args::EnrollArgs;
 use crate::faces::{self, Choice};
 use crate::gallery_file;
+use crate::live::{self, Live};
 use crate::model;
 use crate::progress;
 use crate::report::{counted, now_ms, Exit, Failure, Outcome, Output};
+use keyface::enrol::{EnrolRules, Session};
+use keyface::gallery::{PersonId, PersonName, Store};
 use keyface::pipeline::{Face, Pipeline};
 use keyface::quality::QualityLimits;
 use keyface::template::Template;
 use serde::Serialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The result.
 #[derive(Serialize)]
@@ -27,6 +30,9 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
     let threshold = loaded.threshold(&args.threshold, 1)?;
     loaded.options.quality = QualityLimits::ENROLMENT;
     let mut pipeline = loaded.pipeline()?;
+    if let Some(camera) = &args.live.camera {
+        return at_the_camera(args, camera, &name, &mut pipeline, threshold, out);
+    }
     let choice = Choice::largest_if(args.one.largest);
     let bar = progress::bar(args.pictures.len(), "shots");
     let mut shots = Vec::new();
@@ -58,6 +64,18 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
         }
     }
     let id = store.enrol(&name, &[&template], now_ms()).map_err(gallery_failed)?;
+    finish(args, &store, id, &name, (shots.len(), new_key), out)
+}
+
+/// Tells what was stored, from how many shots, and of a new key file.
+fn finish(
+    args: &EnrollArgs,
+    store: &Store,
+    id: PersonId,
+    name: &PersonName,
+    (shots, new_key): (usize, Option<PathBuf>),
+    out: Output,
+) -> Outcome {
     let templates = store.people().iter().find(|p| p.id == id).map_or(0, |p| p.templates);
     if let Some(path) = new_key {
         eprintln!(
@@ -68,10 +86,39 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
     out.text(format_args!(
         "{name} enrolled in {} from {}",
         args.gallery.gallery.display(),
-        counted(shots.len(), "shot")
+        counted(shots, "shot")
     ))?;
-    out.object(&Line { name: name.as_str(), shots: shots.len(), templates })?;
+    out.object(&Line { name: name.as_str(), shots, templates })?;
     Ok(Exit::Done)
+}
+
+/// Guides the person before the camera, and stores what comes of it.
+fn at_the_camera(
+    args: &EnrollArgs,
+    camera: &str,
+    name: &PersonName,
+    pipeline: &mut Pipeline,
+    threshold: f32,
+    out: Output,
+) -> Outcome {
+    let mut rules = EnrolRules::new(threshold);
+    rules.shots = usize::from(args.shots);
+    if args.force {
+        // No score is above 1, so nobody is too alike.
+        rules.duplicate = 2.0;
+    }
+    let mut session = Session::new(rules).map_err(|e| Failure::sdk("--shots", e))?;
+    let mut live = Live::open(&args.live, camera, Choice::largest_if(args.one.largest))?;
+    live::enrol(&mut live, pipeline, &mut session, rules.shots)?;
+    drop(live);
+    let (mut store, new_key) = gallery_file::writer_or_new(&args.gallery)?;
+    let known = store.find(name).is_some();
+    let stored = match known && args.force {
+        true => session.commit_again(&mut store, name, now_ms()),
+        false => session.commit(&mut store, name, now_ms()),
+    };
+    let id = stored.map_err(|e| gallery_file::failed(&args.gallery, e))?;
+    finish(args, &store, id, name, (rules.shots, new_key), out)
 }
 
 /// One shot, good enough for enrolment unless `force`.

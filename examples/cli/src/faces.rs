@@ -28,7 +28,7 @@ impl Choice {
     }
 
     /// The chosen face among `found` in a picture of this size; the error says why there is none.
-    fn pick(self, found: &[Detection], size: (usize, usize)) -> Result<Detection, String> {
+    pub fn pick(self, found: &[Detection], size: (usize, usize)) -> Result<Detection, String> {
         let side = |d: &Detection| d.rect.area().sqrt();
         let centre = keyface::geometry::Point::new(size.0 as f32 / 2.0, size.1 as f32 / 2.0);
         let best = match self {

@@ -3,6 +3,7 @@
 mod affine;
 mod args;
 mod bench;
+mod board;
 mod compare;
 mod demo;
 mod detect;
@@ -16,11 +17,13 @@ mod faces;
 mod gallery_file;
 mod identify;
 mod list;
+mod live;
 mod logging;
 mod migrate;
 mod model;
 mod pack;
 mod pad_report;
+mod preview;
 mod profile;
 mod progress;
 mod remove;
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Affine(args) => affine::run(&args, out),
         Command::Bench(args) => bench::run(&args, out),
         Command::Pack(args) => pack::run(&args, out),
+        Command::Board(args) => board::run(&args, out),
     };
     match outcome {
         Ok(exit) => ExitCode::from(exit as u8),
