@@ -1,4 +1,4 @@
-/* A QEMU user-mode plugin that counts the instructions an AArch64 program retires, by class.
+/* A QEMU user-mode plugin that counts the instructions an AArch64 program retires, by class and by function.
  *
  * Debian ships qemu-user with plugin support but without the header, so the few declarations it takes are here (plugin
  * API version 1, QEMU 7.2). Build: gcc -shared -fPIC -O2 -o libcount.so count.c; run:
@@ -19,6 +19,7 @@ extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, exit_cb cb, void
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 extern const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+extern const char *qemu_plugin_insn_symbol(const struct qemu_plugin_insn *insn);
 extern void qemu_plugin_register_vcpu_insn_exec_inline(struct qemu_plugin_insn *insn, int op, void *ptr, uint64_t n);
 extern void qemu_plugin_outs(const char *text);
 enum { INLINE_ADD_U64 = 0 };
@@ -49,9 +50,31 @@ static struct klass classes[] = {
 };
 enum { CLASSES = sizeof classes / sizeof classes[0] };
 
+/* Functions by the name of their symbol; those that do not fit count as the last one. */
+static struct function {
+    const char *name;
+    uint64_t count;
+} functions[1024];
+enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
+
+static uint64_t *counter_of(const char *name)
+{
+    size_t f = 0;
+    if (name == NULL) {
+        name = "unknown";
+    }
+    while (f < FUNCTIONS - 1 && functions[f].name != NULL && strcmp(functions[f].name, name) != 0) {
+        f++;
+    }
+    functions[f].name = f < FUNCTIONS - 1 ? name : "others";
+    return &functions[f].count;
+}
+
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 {
     size_t n = qemu_plugin_tb_n_insns(tb);
+    /* A block does not leave its function. */
+    uint64_t *function = counter_of(qemu_plugin_insn_symbol(qemu_plugin_tb_get_insn(tb, 0)));
     (void)id;
     for (size_t i = 0; i < n; i++) {
         struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
@@ -62,18 +85,23 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
             c++;
         }
         qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, &classes[c].count, 1);
+        qemu_plugin_register_vcpu_insn_exec_inline(insn, INLINE_ADD_U64, function, 1);
     }
 }
 
 static void report(qemu_plugin_id_t id, void *data)
 {
     uint64_t total = 0;
-    char line[128];
+    char line[1024];
     (void)id;
     (void)data;
     for (size_t c = 0; c < CLASSES; c++) {
         total += classes[c].count;
         snprintf(line, sizeof line, "count\t%s\t%" PRIu64 "\n", classes[c].name, classes[c].count);
+        qemu_plugin_outs(line);
+    }
+    for (size_t f = 0; f < FUNCTIONS && functions[f].name != NULL; f++) {
+        snprintf(line, sizeof line, "function\t%s\t%" PRIu64 "\n", functions[f].name, functions[f].count);
         qemu_plugin_outs(line);
     }
     snprintf(line, sizeof line, "count\ttotal\t%" PRIu64 "\n", total);
