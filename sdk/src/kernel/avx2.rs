@@ -32,6 +32,7 @@ unsafe impl Isa for Avx2 {
     type Lanes = super::lanes::x86::Ymm;
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
+    const KNOWS_SIGNS: bool = true;
 
     /// Corrections, then the wide form `[kp / 4][ROWS]` groups, then the narrow form `[kp / 8][ROWS][8]` in bytes.
     fn tile_bytes(kp: usize) -> usize {

@@ -35,6 +35,7 @@ impl Tile {
 pub(super) struct Prepared {
     pub(super) panel: *const u8,
     /// The panel's weights allow four products with activations in 0..=127 to meet in 16 bits, and the tile may do so.
+    #[cfg_attr(target_arch = "aarch64", allow(dead_code))]
     pub(super) narrow: bool,
 }
 
@@ -42,6 +43,14 @@ pub(super) struct Prepared {
 /// Four products `a * w` with `0 <= a <= 127` fit into 16 bits when neither the positive nor the negative weights among
 /// the four add up to more than this: `127 * 258 < 2^15`.
 pub(super) const NARROW_SUM: i16 = 258;
+
+/// Whether products of activations and weights, two vectors whose squares add up to these, may be added in 16 bits: by the
+/// Cauchy-Schwarz inequality no sum of any of them leaves -32767..=32767.
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(super) fn fits(activations: u32, weights: u32) -> bool {
+    u64::from(activations) * u64::from(weights) <= 32767 * 32767
+}
 
 /// Integer matrix kernels of one CPU level. All sizes are in bytes; `kp` is a multiple of `K_STEP`.
 ///
@@ -56,6 +65,8 @@ pub(super) unsafe trait Isa {
     const ROWS: usize;
     /// Linear layers of at most this many rows read the stored weights directly, without `prepare`.
     const DIRECT_ROWS: usize;
+    /// Whether `put_row` and `prepare` make use of knowing that no activation is negative.
+    const KNOWS_SIGNS: bool = false;
 
     /// Size of a tile of `ROWS` rows of activations.
     fn tile_bytes(kp: usize) -> usize;
@@ -64,7 +75,7 @@ pub(super) unsafe trait Isa {
     fn prepared_bytes(kp: usize) -> usize;
 
     /// Writes row `r` (`q.len()` = kp values in -127..=127) into a tile. `nonnegative` promises that no value is
-    /// below 0.
+    /// below 0. Rows are written in order, from 0.
     ///
     /// # Safety
     /// The CPU has the level, `tile` is valid for `tile_bytes(kp)` bytes and `r < ROWS`.

@@ -53,7 +53,7 @@ unsafe impl Sync for OutPtr {}
 pub(super) struct Activations<'a> {
     tiles: &'a [u8],
     scales: &'a [f32],
-    /// No value is below 0, as behind a ReLU.
+    /// No value is below 0, as behind a ReLU, and the level makes use of it.
     nonnegative: bool,
 }
 
@@ -156,7 +156,7 @@ pub(super) unsafe fn quantise<I: Isa>(
         };
         // SAFETY: the CPU has the level.
         let scale = unsafe { I::quantise_row(row, &mut q[..k]) };
-        let nonnegative = q.iter().fold(0, |min, &v| v.min(min)) == 0;
+        let nonnegative = I::KNOWS_SIGNS && q.iter().fold(0, |min, &v| v.min(min)) == 0;
         all &= nonnegative;
         // SAFETY: the caller's promise about `tile` and `scales`.
         unsafe {
@@ -272,32 +272,32 @@ impl<'a> Epilogue<'a> {
         mut out: *mut f32,
     ) {
         // SAFETY: the CPU has the level; arrays and sums have 16 values; the rows exist and this panel has `columns`
-        // columns in them.
+        // columns in them, of which a whole panel reads and writes 16.
         unsafe {
             let (scales, bias) = (L::load(self.scales.as_ptr()), L::load(self.bias.as_ptr()));
-            let mut skips = residual.chunks(self.n);
-            for (row_scale, sums) in row_scales.iter().zip(sums.0.chunks_exact(PANEL)) {
-                let mut y = L::load_i32(sums.as_ptr()).mul_add(scales.scale(*row_scale), bias);
+            let mut skip = residual.as_ptr();
+            let mut sums = sums.0.as_ptr();
+            for row_scale in row_scales {
+                let mut y = L::load_i32(sums).mul_add(scales.scale(*row_scale), bias);
                 if RELU6 {
                     y = y.relu6();
                 }
-                if RESIDUAL {
-                    let from = skips.next().expect("a residual has the output's shape");
-                    let mut skip = [0.0f32; PANEL];
-                    // The last row of a narrow layer may have less left than a panel.
-                    let whole = from.len() >= PANEL;
-                    if !whole {
-                        skip[..from.len()].copy_from_slice(from);
-                    }
-                    y = y.add(L::load(if whole { from.as_ptr() } else { skip.as_ptr() }));
-                }
                 if self.columns == PANEL {
+                    if RESIDUAL {
+                        y = y.add(L::load(skip));
+                    }
                     y.store(out);
                 } else {
                     let mut whole = [0.0f32; PANEL];
+                    if RESIDUAL {
+                        std::ptr::copy_nonoverlapping(skip, whole.as_mut_ptr(), self.columns);
+                        y = y.add(L::load(whole.as_ptr()));
+                    }
                     y.store(whole.as_mut_ptr());
                     std::ptr::copy_nonoverlapping(whole.as_ptr(), out, self.columns);
                 }
+                sums = sums.wrapping_add(PANEL);
+                skip = skip.wrapping_add(self.n);
                 out = out.wrapping_add(self.n);
             }
         }

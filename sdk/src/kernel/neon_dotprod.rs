@@ -182,11 +182,17 @@ unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: 
                 channels!(3, $g * PANEL * GROUP, low, high);
             };
         }
-        for _ in 0..kp / 8 {
+        for _ in 0..kp / 16 {
             group!(0);
             group!(1);
-            a = a.add(2 * SLOTS * GROUP);
-            w = w.add(2 * PANEL * GROUP);
+            group!(2);
+            group!(3);
+            a = a.add(4 * SLOTS * GROUP);
+            w = w.add(4 * PANEL * GROUP);
+        }
+        if kp % 16 != 0 {
+            group!(0);
+            group!(1);
         }
         for (r, acc) in acc.iter().enumerate() {
             for (v, &acc) in acc.iter().enumerate() {

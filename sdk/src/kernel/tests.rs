@@ -86,19 +86,32 @@ fn integer_kernels_are_exact<I: Isa>() {
     let (mut guard_p, mut guard_d) = (Guarded::new(1 << 17), Guarded::new(1 << 16));
     for kp in (8..=136).step_by(8).chain([512]) {
         // Activations are -127..=127 by construction, weights come from a file and may hold -128. Small weights let a level
-        // use its narrow form, the largest sums that it must accept and refuse among them.
-        for (lowest, limit) in
-            [(-127, None), (0, None), (0, Some(64)), (0, Some(65)), (0, Some(20))]
+        // add products in 16 bits: among the limits are the last that fit and the first that do not, if all are alike.
+        for (lowest, limit) in [(-127, None), (0, None)]
+            .into_iter()
+            .chain([12, 32, 33, 64, 65].into_iter().flat_map(|l| [(-127, Some(l)), (0, Some(l))]))
         {
             let limited = |v: i8| limit.map_or(v, |limit: i8| v.clamp(-limit, limit));
-            let w: Vec<i8> = rng.bytes(PANEL * kp, -128).into_iter().map(limited).collect();
+            let mut w: Vec<i8> = rng.bytes(PANEL * kp, -128).into_iter().map(limited).collect();
+            // All weights of two channels at the limit: the largest sums.
+            for group in w.chunks_exact_mut(PANEL * GROUP) {
+                group[..GROUP].fill(limited(127));
+                group[GROUP..2 * GROUP].fill(limited(-128));
+            }
             let w = guard_w.holding(&w);
             let memory = guard_p.holding(&vec![0xa5u8; I::prepared_bytes(kp)]);
             // SAFETY: the CPU has the level; the sizes are those asked for.
             let prepared = unsafe { I::prepare(w.as_ptr(), kp, lowest == 0, memory.as_mut_ptr()) };
             assert!(lowest == 0 || !prepared.narrow);
             for rows in 1..=I::ROWS {
-                let a: Vec<Vec<i8>> = (0..rows).map(|_| rng.bytes(kp, lowest)).collect();
+                let mut a: Vec<Vec<i8>> = (0..rows).map(|_| rng.bytes(kp, lowest)).collect();
+                // A row of extremes; in the last tiles only every other 64 values of the others are as large.
+                a[rows / 2].fill(127);
+                if kp > 64 {
+                    let small =
+                        |(k, v): (usize, &mut i8)| *v /= if k / 64 % 2 == 1 { 16 } else { 1 };
+                    a.iter_mut().for_each(|a| a.iter_mut().enumerate().for_each(small));
+                }
                 let tile = guard_a.holding(&vec![0x5au8; I::tile_bytes(kp)]);
                 let mut sums = Tile::ZERO;
                 // SAFETY: the CPU has the level; tile and panel have their sizes.
