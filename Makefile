@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test models soak install deb memcheck soak-ffi clean
+.PHONY: all demo check lint test asan arm-count peers models soak install deb memcheck soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -28,6 +28,19 @@ models:
 	cd sdk/training && $(PYTHON) -m recogniser.faces --lfw $(abspath $(SHARED))/data/lfw_dev --out $(CURDIR)/target/strangers.npz
 	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
 	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
+
+# The kernels' tests under AddressSanitizer, without tract. The switch is unstable, so the stable compiler is told to allow it.
+asan:
+	cd tests/arm/kernels && RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=$(CURDIR)/target/asan \
+		$(CARGO) test --release --lib --target $(shell rustc -vV | sed -n 's/^host: //p') kernel
+
+# Instructions per embedding on three ARM cores, under QEMU: needs qemu-user and gcc-aarch64-linux-gnu, see tests/arm.
+arm-count:
+	tests/arm/count --kernels
+
+# Speed, memory and start beside ONNX Runtime, which is installed by name: see tests/peers.
+peers:
+	tests/peers/compare
 
 # What takes minutes and proves more of the same: 500 real processes killed while they write, and the door terminal on a source
 # that fails, for MINUTES with faults drawn from SEED.
