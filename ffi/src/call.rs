@@ -43,8 +43,10 @@ pub(crate) fn call(name: &str, body: impl FnOnce() -> Result<()>) -> kf_status {
             status::of(e.kind())
         }
         Err(payload) => {
-            // Its drop may panic too.
-            std::mem::forget(payload);
+            // Its drop may panic too; what that throws is not dropped any more.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
             log::error!("{name}: internal error, the handle is poisoned");
             kf_status::Internal
         }

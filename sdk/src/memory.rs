@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pack::{Pack, Precision};
+use crate::pack::{Pack, Precision, SectionKind};
 
 /// Heap in bytes: upper estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct MemoryEstimate {
 const PER_BLOCK: u64 = 64 << 10;
 /// What does not depend on the networks.
 const FIXED: u64 = 1 << 20;
-/// The landmark network's graph while it is read, per byte of its section.
+/// An ONNX graph while it is read, per byte of its section.
 const PER_GRAPH_BYTE: u64 = 12;
 /// The landmark network's activations, per pixel of its input.
 const PER_PIXEL: u64 = 48;
@@ -33,7 +33,7 @@ const PER_PIXEL: u64 = 48;
 /// [`ErrorKind::UnsupportedPack`] if the pack lacks a recogniser or a landmark network.
 pub fn estimate(pack: &Pack, threads: usize, long_side: usize) -> Result<MemoryEstimate> {
     let manifest = pack.manifest();
-    let (Some(net), Some(landmark)) = (&manifest.recogniser, &manifest.landmark) else {
+    let (Some(net), Some(_)) = (&manifest.recogniser, &manifest.landmark) else {
         return Err(Error::new(ErrorKind::UnsupportedPack, "the pack lacks a network"));
     };
     let of = |n: usize| n as u64;
@@ -51,7 +51,8 @@ pub fn estimate(pack: &Pack, threads: usize, long_side: usize) -> Result<MemoryE
         // Panels of the f32 matrix product are packed anew.
         Precision::F32 => pack.len() as u64 / 4,
     };
-    let graph = pack.section(&landmark.onnx).map_or(0, |s| pack.bytes(s).len() as u64);
+    let graphs = pack.sections().iter().filter(|s| s.kind == SectionKind::Onnx);
+    let graph: u64 = graphs.map(|s| pack.bytes(s).len() as u64).sum();
     let side = of(long_side.next_multiple_of(64));
     Ok(MemoryEstimate {
         model: FIXED + blocks + derived,
