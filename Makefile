@@ -59,8 +59,8 @@ install:
 deb:
 	ffi/dist/debs
 
-# The C programs of the tests with ASan and UBSan, and under valgrind's memcheck. tests/c/run helgrind is there too, but has not
-# been run to its end yet: helgrind does not know Rust's futex locks.
+# The C programs of the tests with ASan and UBSan, and under valgrind's memcheck. tests/c/run helgrind is there too, but helgrind
+# does not know Rust's atomics and calls them races, those of foldhash first.
 memcheck:
 	$(CARGO) build --release -p keyface-ffi
 	tests/c/run asan target/release/libkeyface_ffi.so
