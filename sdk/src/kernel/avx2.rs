@@ -24,6 +24,10 @@ const ROWS: usize = 4;
 const WIDE_GROUP: usize = 8;
 /// Where a tile's rows begin: behind the rows' corrections.
 const HEADER: usize = ROWS * 4;
+/// Where a tile's rows in the narrow form begin.
+const fn narrow_rows(kp: usize) -> usize {
+    HEADER + ROWS * kp / GROUP * WIDE_GROUP
+}
 /// Where a wide panel's groups begin: behind the channels' corrections.
 const PANEL_HEADER: usize = PANEL * 4;
 
@@ -48,6 +52,19 @@ unsafe impl Isa for Avx2 {
     unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], nonnegative: bool) {
         // SAFETY: the caller's promise.
         unsafe { put_row(tile, r, q, nonnegative) }
+    }
+
+    #[inline(always)]
+    unsafe fn put_narrow(tile: *mut u8, kp: usize, r: usize, step: usize, q: &[i8]) {
+        // SAFETY: the caller's promise: these steps of row `r` of the narrow form lie within the tile.
+        unsafe {
+            let rows = tile.add(narrow_rows(kp)).cast::<[i8; 8]>();
+            let mut to = rows.wrapping_add(step * ROWS + r);
+            for eight in q.chunks_exact(8) {
+                to.write(eight.try_into().expect("8 values"));
+                to = to.wrapping_add(ROWS);
+            }
+        }
     }
 
     #[target_feature(enable = "avx2")]
@@ -184,26 +201,30 @@ unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], nonnegative: bool) {
             };
             let (even, odd) = split(_mm256_loadu_si256(from.cast()));
             correction = _mm256_add_epi32(correction, _mm256_madd_epi16(even, odd));
-            // Groups 0 1 | 4 5 and 2 3 | 6 7.
-            let low = _mm256_unpacklo_epi32(even, odd);
-            let high = _mm256_unpackhi_epi32(even, odd);
-            let mut group = [0u64; 8];
-            let to = group.as_mut_ptr().cast::<__m256i>();
-            _mm256_storeu_si256(to, _mm256_permute2x128_si256::<0x20>(low, high));
-            _mm256_storeu_si256(to.add(1), _mm256_permute2x128_si256::<0x31>(low, high));
-            for (i, group) in group.iter().enumerate().take(groups) {
-                wide.add((start / GROUP + i) * ROWS + r).write_unaligned(*group);
+            // Groups 0 1 | 4 5 and 2 3 | 6 7, two to a register of 128 bits.
+            let (low, high) = (_mm256_unpacklo_epi32(even, odd), _mm256_unpackhi_epi32(even, odd));
+            let pairs = [
+                _mm256_castsi256_si128(low),
+                _mm256_castsi256_si128(high),
+                _mm256_extracti128_si256::<1>(low),
+                _mm256_extracti128_si256::<1>(high),
+            ];
+            // `kp` is a multiple of 8, so groups come in pairs.
+            for (i, pair) in pairs.into_iter().enumerate().take(groups / 2) {
+                let to = wide.add((start / GROUP + 2 * i) * ROWS + r);
+                to.write_unaligned(_mm_cvtsi128_si64(pair) as u64);
+                to.add(ROWS).write_unaligned(_mm_extract_epi64::<1>(pair) as u64);
             }
         }
-        let mut lanes = [0i32; 8];
-        _mm256_storeu_si256(lanes.as_mut_ptr().cast(), correction);
-        let correction = lanes.iter().fold(0, |sum: i32, &v| sum.wrapping_add(v));
-        tile.cast::<i32>().add(r).write_unaligned(correction);
+        let sum = _mm_add_epi32(
+            _mm256_castsi256_si128(correction),
+            _mm256_extracti128_si256::<1>(correction),
+        );
+        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0x4e>(sum));
+        let sum = _mm_add_epi32(sum, _mm_shuffle_epi32::<0xb1>(sum));
+        tile.cast::<i32>().add(r).write_unaligned(_mm_cvtsi128_si32(sum));
         if nonnegative {
-            let narrow = tile.add(HEADER + ROWS * kp / GROUP * WIDE_GROUP).cast::<[i8; 8]>();
-            for (s, eight) in q.chunks_exact(8).enumerate() {
-                narrow.add(s * ROWS + r).write(eight.try_into().expect("8 values"));
-            }
+            Avx2::put_narrow(tile, kp, r, 0, q);
         }
     }
 }

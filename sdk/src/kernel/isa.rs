@@ -1,6 +1,7 @@
 //! What differs between CPU levels: the integer tile and the order in which it likes its operands.
 
 use super::attention::Job as AttentionJob;
+use super::conv::Epilogue as ConvEpilogue;
 use super::lanes::Lanes;
 use super::linear::Epilogue;
 use super::numeric::LANES;
@@ -52,6 +53,14 @@ pub(super) fn fits(activations: u32, weights: u32) -> bool {
     u64::from(activations) * u64::from(weights) <= 32767 * 32767
 }
 
+impl Prepared {
+    /// To be overwritten.
+    pub(super) const NONE: Prepared = Prepared { panel: std::ptr::null(), narrow: false };
+}
+
+// SAFETY: what it points to is only read once it is prepared.
+unsafe impl Sync for Prepared {}
+
 /// Integer matrix kernels of one CPU level. All sizes are in bytes; `kp` is a multiple of `K_STEP`.
 ///
 /// # Safety
@@ -81,6 +90,15 @@ pub(super) unsafe trait Isa {
     /// The CPU has the level, `tile` is valid for `tile_bytes(kp)` bytes and `r < ROWS`.
     unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], nonnegative: bool);
 
+    /// Writes a part of row `r` without negative values into a tile that only meets panels whose [`Prepared::narrow`] is
+    /// set: `q`, whole steps of `K_STEP` values, from step `step` on. A level whose `prepare` sets it has this function.
+    ///
+    /// # Safety
+    /// As [`Isa::put_row`]; the part lies within the row's `kp` values.
+    unsafe fn put_narrow(_tile: *mut u8, _kp: usize, _r: usize, _step: usize, _q: &[i8]) {
+        unreachable!("a level without a narrow form");
+    }
+
     /// Brings a stored panel of `PANEL * kp` bytes into the order that `tile` reads; the result points to `out` or to
     /// the panel itself. `nonnegative` promises that all rows of all tiles to come are.
     ///
@@ -106,6 +124,24 @@ pub(super) unsafe trait Isa {
     /// # Safety
     /// The CPU has the level.
     unsafe fn quantise_row(x: &[f32], q: &mut [i8]) -> f32;
+
+    /// [`super::numeric::abs_max_bits`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn abs_max_bits(x: &[f32]) -> i32;
+
+    /// [`super::numeric::quantise_by`].
+    ///
+    /// # Safety
+    /// The CPU has the level.
+    unsafe fn quantise_by(x: &[f32], factor: f32, q: &mut [i8]);
+
+    /// [`super::conv::Epilogue::rows`].
+    ///
+    /// # Safety
+    /// The CPU has the level, and what that function asks for.
+    unsafe fn conv_rows(epilogue: &ConvEpilogue<'_>, first: usize, rows: usize, sums: &Tile);
 
     /// [`super::numeric::layer_norm_row`].
     ///
@@ -212,6 +248,24 @@ macro_rules! float_methods {
         $(#[target_feature(enable = $feature)])?
         unsafe fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
             $crate::kernel::numeric::quantise_row(x, q)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn abs_max_bits(x: &[f32]) -> i32 {
+            $crate::kernel::numeric::abs_max_bits(x)
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn quantise_by(x: &[f32], factor: f32, q: &mut [i8]) {
+            $crate::kernel::numeric::quantise_by(x, factor, q);
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn conv_rows(
+            epilogue: &$crate::kernel::conv::Epilogue<'_>,
+            first: usize,
+            rows: usize,
+            sums: &$crate::kernel::isa::Tile,
+        ) {
+            // SAFETY: the caller's promise.
+            unsafe { epilogue.rows::<Self::Lanes>(first, rows, sums) }
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn layer_norm_row(x: &[f32], gamma: &[f32], beta: &[f32], eps: f32, y: &mut [f32]) {

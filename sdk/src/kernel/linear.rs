@@ -108,9 +108,10 @@ pub(super) unsafe fn run(fns: LinearFns, pool: &Pool, job: &Job<'_>) {
     });
 }
 
+/// Bytes that several threads write in disjoint ranges.
 #[derive(Clone, Copy)]
-struct BytePtr(*mut u8);
-// SAFETY: every chunk writes its own tile.
+pub(super) struct BytePtr(pub(super) *mut u8);
+// SAFETY: every chunk writes its own range (see the users).
 unsafe impl Send for BytePtr {}
 // SAFETY: as above.
 unsafe impl Sync for BytePtr {}
@@ -118,7 +119,7 @@ unsafe impl Sync for BytePtr {}
 impl BytePtr {
     /// # Safety
     /// `offset` lies within the block.
-    unsafe fn at(self, offset: usize) -> *mut u8 {
+    pub(super) unsafe fn at(self, offset: usize) -> *mut u8 {
         // SAFETY: the caller's promise.
         unsafe { self.0.add(offset) }
     }

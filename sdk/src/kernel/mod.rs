@@ -18,12 +18,17 @@
 //!   rounding, ties to even; always in -127..=127.
 //! - **Linear**: exact i32 sum; `y = fused(f32(sum) * (row_scale * channel_scale) + bias)`, the product of scales rounded
 //!   first; then ReLU6 (`min` with 6, then `max` with 0); then the residual is added.
+//! - **Convolution**: the whole map is one quantised row, its border is 0; a picture's byte `x` is
+//!   `q = round(127 (x / 255 - 0.5) / 0.5)` with scale 1/127. Exact i32 sum;
+//!   `y = fused(f32(sum) * (map_scale * channel_scale) + bias)`, the product of scales rounded first; then the addition;
+//!   then ReLU (`y` if it is above 0, otherwise 0, for NaN too).
 //! - **LayerNorm**: lane `l` of 16 adds elements `l, l+16, ...`; the 16 lanes are added in a tree (`l` with `l+8`, then +4, +2, +1);
 //!   `mean = sum / k`; squares of `x - mean` are added by fused steps in the same order; `r = 1 / sqrt(var + eps)`;
 //!   `y = fused(((x - mean) * r) * gamma + beta)`.
 //! - **Powers of 2**: `t` is bounded below by -126, `n = round(t)` ties to even, `f = t - n`, and `2^f` is a polynomial in Horner
 //!   form by fused steps: degree 5, relative error below 1.7e-7 with rounding, for f32 attention; degree 3, below 1.1e-4, for weights
 //!   that are rounded to 1/127. Coefficients are in `numeric.rs`.
+//! - **Exponential** of the detector's boxes and scores: [`exp`], in f64 without fused steps.
 //! - **Attention, int8**: each query and key row of a head is a quantised row; values are quantised per channel over the
 //!   tokens by the same rule. Scores are exponents of 2: `s = fused(f32(sum) * (c * q_scale * k_scale) + bias)` with
 //!   `c = log2(e) / sqrt(head_dim)`, grouped as `(q_scale * c) * k_scale`. Weights are `w = round(127 * 2^(s - max))`;
@@ -47,6 +52,9 @@ mod attention_int8;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 mod bias;
+mod conv;
+#[cfg(test)]
+mod conv_tests;
 mod isa;
 mod lanes;
 mod level;
@@ -71,8 +79,10 @@ mod weights;
 pub use attention::{
     Attention, AttentionMath, PositionBias, AXIS_BUCKETS, BUCKETS, MAX_HEAD_DIM, MAX_SIDE,
 };
+pub use conv::{Convolution, Map, Values, MAX_CHANNELS, MAX_MAP_SIDE};
 pub use level::CpuLevel;
 pub use linear::{Fused, Norm};
+pub use numeric::exp;
 pub use pool::Pool;
 pub use sgemm::sgemm;
 pub use weights::{

@@ -86,8 +86,16 @@ pub(super) fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
     if factor == 0.0 {
         // Infinite and NaN inputs must not reach the conversion: their bits differ between architectures.
         q.fill(0);
-        return scale;
+    } else {
+        quantise_by(x, factor, q);
     }
+    scale
+}
+
+/// [`quantise_value`] of every value of `x`, for values within its bound.
+#[inline(always)]
+pub(super) fn quantise_by(x: &[f32], factor: f32, q: &mut [i8]) {
+    let q = &mut q[..x.len()];
     let mut from = x.chunks_exact(LANES);
     let mut to = q.chunks_exact_mut(LANES);
     for (from, to) in (&mut from).zip(&mut to) {
@@ -101,7 +109,6 @@ pub(super) fn quantise_row(x: &[f32], q: &mut [i8]) -> f32 {
     for (&from, to) in from.remainder().iter().zip(to.into_remainder()) {
         *to = quantise_value(from, factor);
     }
-    scale
 }
 
 /// Adds 16 partial sums in a fixed tree: 16 to 8, 4, 2, 1, lane `l` with lane `l + half`.
@@ -205,6 +212,21 @@ pub(super) fn exp2_7bit(t: f32) -> u8 {
     f32::from_bits(p.to_bits().wrapping_add(shift)).mul_add(127.0, MAGIC).to_bits() as u8
 }
 
+/// `e^x`, the same bits everywhere (the system's differs between machines); relative error below 1e-7. Too large is
+/// infinite, too small 0, NaN stays NaN.
+#[must_use]
+pub fn exp(x: f32) -> f32 {
+    let t = (f64::from(x) * std::f64::consts::LOG2_E).clamp(-1022.0, 1023.0);
+    let n = t.round_ties_even();
+    let f = (t - n) * std::f64::consts::LN_2;
+    // The series of e^f for |f| <= ln 2 / 2, cut where the rest is below 1e-11.
+    let mut p = 1.0;
+    for k in (1..=9u8).rev() {
+        p = 1.0 + p * f / f64::from(k);
+    }
+    (p * f64::from_bits(((n as i64 + 1023) as u64) << 52)) as f32
+}
+
 /// `min(max(y, 0), 6)`; a NaN stays one.
 #[inline(always)]
 pub(super) fn relu6(y: f32) -> f32 {
@@ -238,6 +260,18 @@ mod tests {
             assert_eq!(exp2(t), f32::MIN_POSITIVE);
             assert_eq!(exp2_7bit(t), 0);
         }
+    }
+
+    #[test]
+    fn exp_is_within_its_bound() {
+        for i in -8700..=8800 {
+            let x = i as f32 * 0.01;
+            let worst = (f64::from(exp(x)) / f64::from(x).exp() - 1.0).abs();
+            assert!(worst < 1e-7, "{x}: {worst}");
+        }
+        assert_eq!((exp(0.0), exp(f32::NEG_INFINITY), exp(-200.0)), (1.0, 0.0, 0.0));
+        assert_eq!((exp(f32::INFINITY), exp(200.0)), (f32::INFINITY, f32::INFINITY));
+        assert!(exp(f32::NAN).is_nan());
     }
 
     #[test]

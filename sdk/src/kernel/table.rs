@@ -1,6 +1,7 @@
 //! The static table of levels: one row of functions each, compiled with that level's instructions.
 
 use super::attention::{self, HeadFn};
+use super::conv::{self, ConvFns};
 use super::isa::Isa;
 use super::level::CpuLevel;
 use super::linear::{self, LinearFns};
@@ -13,6 +14,7 @@ type LayerNormFn = unsafe fn(&[f32], &[f32], &[f32], f32, &mut [f32]);
 /// The functions of one level. Calling one is sound when the CPU has the level.
 pub(super) struct Fns {
     pub(super) linear: LinearFns,
+    pub(super) conv: ConvFns,
     pub(super) head: HeadFn,
     pub(super) quantise: unsafe fn(&[f32], &mut [i8]) -> f32,
     pub(super) layer_norm: LayerNormFn,
@@ -34,6 +36,7 @@ unsafe fn dot_rows<I: Isa>(q: &[i8], rows: &[i8], out: &mut [i32]) {
 /// A [`Kernels`] whose generic bodies are compiled for an [`Isa`] with its target features.
 macro_rules! kernels {
     ($level:expr, $isa:ty $(, $feature:literal)?) => {{
+        use super::isa::Prepared;
         use super::linear::{Activations, Job};
         use super::scratch::Scratch;
 
@@ -65,6 +68,38 @@ macro_rules! kernels {
             unsafe { linear::panel::<$isa>(job, a, p, scratch) }
         }
         $(#[target_feature(enable = $feature)])?
+        unsafe fn abs_max(x: &[f32]) -> i32 {
+            // SAFETY: the caller's promise.
+            unsafe { <$isa as Isa>::abs_max_bits(x) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn conv_fill(
+            job: &conv::Job<'_>,
+            y: usize,
+            factor: f32,
+            row: &mut [i8],
+            scratch: &mut Scratch,
+        ) -> bool {
+            // SAFETY: the caller's promise, see `conv::fill`.
+            unsafe { conv::fill::<$isa>(job, y, factor, row, scratch) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn prepare(panel: *const i8, kp: usize, nonnegative: bool, out: *mut u8) -> Prepared {
+            // SAFETY: the caller's promise, see `Isa::prepare`.
+            unsafe { <$isa as Isa>::prepare(panel, kp, nonnegative, out) }
+        }
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn conv_band(
+            job: &conv::Job<'_>,
+            ready: conv::Ready<'_>,
+            first: usize,
+            pixels: usize,
+            scratch: &mut Scratch,
+        ) {
+            // SAFETY: the caller's promise, see `conv::band`.
+            unsafe { conv::band::<$isa>(job, ready, first, pixels, scratch) }
+        }
+        $(#[target_feature(enable = $feature)])?
         unsafe fn head(job: &attention::Job<'_>, head: usize, scratch: &mut Scratch) {
             // SAFETY: the caller's promise, see `attention::head`.
             unsafe { attention::head::<$isa>(job, head, scratch) }
@@ -83,6 +118,14 @@ macro_rules! kernels {
                     tile_bytes: <$isa as Isa>::tile_bytes,
                     quantise: linear_quantise,
                     panel: linear_panel,
+                },
+                conv: ConvFns {
+                    rows_per_tile: <$isa as Isa>::ROWS,
+                    prepared_bytes: <$isa as Isa>::prepared_bytes,
+                    abs_max,
+                    fill: conv_fill,
+                    prepare,
+                    band: conv_band,
                 },
                 head,
                 quantise,

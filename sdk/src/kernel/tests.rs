@@ -5,10 +5,10 @@ use super::scalar::Scalar;
 use super::*;
 
 /// A generator good enough for test data (xorshift64*).
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -24,11 +24,11 @@ impl Rng {
         }
     }
 
-    fn bytes(&mut self, len: usize, low: i8) -> Vec<i8> {
+    pub(super) fn bytes(&mut self, len: usize, low: i8) -> Vec<i8> {
         (0..len).map(|_| self.i8(low)).collect()
     }
 
-    fn floats(&mut self, len: usize) -> Vec<f32> {
+    pub(super) fn floats(&mut self, len: usize) -> Vec<f32> {
         (0..len).map(|_| (self.next() % 20001) as f32 * 1e-4 - 1.0).collect()
     }
 }
