@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw  # noqa: E402
 from landmark import data as D  # noqa: E402
 from landmark import evaluate as E  # noqa: E402
 from landmark import export as X  # noqa: E402
+from landmark import int8 as I  # noqa: E402
 from landmark import train as T  # noqa: E402
 from landmark.model import LandmarkNet, cells, count_macs, count_parameters, decode  # noqa: E402
 
@@ -111,6 +112,40 @@ def test_export_equals_pytorch(tmp_path: Path) -> None:
         assert np.abs(got - vec[f"pred{i}"]).max() < 1e-5
     meta = json.loads((tmp_path / "landmark.json").read_text())
     assert meta["strides"] == [8, 16, 32] and meta["point_scale"] == 2.0
+
+
+def test_layer_list_is_the_network() -> None:
+    """What the exported list says, computed from the exported tensors, is what PyTorch computes."""
+    torch.manual_seed(5)
+    net = LandmarkNet().eval().folded()
+    layers, outputs = X.layers(net)
+    state = X.tensors(net)
+    x = torch.randn(1, 3, 64, 96)
+    value = {"image": x}
+    for layer in layers:
+        w, b = (state[f"{layer['name']}.{leaf}"] for leaf in ("weight", "bias"))
+        assert w.shape == (layer["outputs"], layer["inputs"], layer["kernel"], layer["kernel"])
+        y = torch.nn.functional.conv2d(value[layer["input"]], w, b, layer["stride"], layer["kernel"] // 2)
+        if "add" in layer:
+            other = value[layer["add"]]
+            y = y + (other.repeat_interleave(2, 2).repeat_interleave(2, 3) if layer.get("enlarge") else other)
+        value[layer["name"]] = y.clamp(min=0) if layer.get("relu") else y
+    with torch.no_grad():
+        for name, want in zip(outputs, net.levels(x), strict=True):
+            torch.testing.assert_close(value[name], want, atol=1e-5, rtol=1e-5)
+    assert set(state) == {f"{layer['name']}.{leaf}" for layer in layers for leaf in ("weight", "bias")}
+
+
+def test_int8_stays_near_f32(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net = LandmarkNet().eval()
+    X.export(net, tmp_path, 7, {}, {})
+    again = I.load_export(tmp_path)
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        want, exact, got = net(x), again(x), I.quantised(again)(x)
+    torch.testing.assert_close(exact, want, atol=1e-5, rtol=1e-5)
+    assert 0 < (got - want).abs().max() < 0.05
 
 
 def test_split_is_a_tenth_and_stable() -> None:
