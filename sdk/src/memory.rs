@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pack::{Pack, Precision, SectionKind};
+use crate::pack::{links, LandmarkNetwork, Pack, Precision};
 
 /// Heap in bytes: upper estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +24,12 @@ const PER_BLOCK: u64 = 64 << 10;
 const FIXED: u64 = 1 << 20;
 /// An ONNX graph while it is read, per byte of its section.
 const PER_GRAPH_BYTE: u64 = 12;
-/// The landmark network's activations, per pixel of its input.
+/// The activations of a landmark network in ONNX, per pixel of its input.
 const PER_PIXEL: u64 = 48;
+/// The picture that convolutions read, and its quantised copies, per pixel.
+const PER_PICTURE_PIXEL: u64 = 16;
+/// A value of a convolution: f32 and its quantised copy.
+const PER_VALUE: u64 = 5;
 
 /// What `pack` needs, with pipelines of `threads` threads whose detector sees at most `long_side` pixels a side.
 ///
@@ -33,7 +37,7 @@ const PER_PIXEL: u64 = 48;
 /// [`ErrorKind::UnsupportedPack`] if the pack lacks a recogniser or a landmark network.
 pub fn estimate(pack: &Pack, threads: usize, long_side: usize) -> Result<MemoryEstimate> {
     let manifest = pack.manifest();
-    let (Some(net), Some(_)) = (&manifest.recogniser, &manifest.landmark) else {
+    let (Some(net), Some(landmark)) = (&manifest.recogniser, &manifest.landmark) else {
         return Err(Error::new(ErrorKind::UnsupportedPack, "the pack lacks a network"));
     };
     let of = |n: usize| n as u64;
@@ -51,18 +55,24 @@ pub fn estimate(pack: &Pack, threads: usize, long_side: usize) -> Result<MemoryE
         // Panels of the f32 matrix product are packed anew.
         Precision::F32 => pack.len() as u64 / 4,
     };
-    let graphs = pack.sections().iter().filter(|s| s.kind == SectionKind::Onnx);
-    let graph: u64 = graphs.map(|s| pack.bytes(s).len() as u64).sum();
     let side = of(long_side.next_multiple_of(64));
+    let detector = match &landmark.network {
+        LandmarkNetwork::Onnx { onnx } => {
+            let graph = pack.section(onnx).map_or(0, |s| pack.bytes(s).len() as u64);
+            graph * PER_GRAPH_BYTE + side * side * PER_PIXEL
+        }
+        LandmarkNetwork::Convolutions { layers, .. } => {
+            let links =
+                links(layers).map_err(|what| Error::new(ErrorKind::UnsupportedPack, what))?;
+            let places = layers.iter().zip(links);
+            let values: u64 =
+                places.map(|(l, at)| side * side / of(at.shrink * at.shrink) * of(l.outputs)).sum();
+            of(layers.len()) * PER_BLOCK + side * side * PER_PICTURE_PIXEL + values * PER_VALUE
+        }
+    };
     Ok(MemoryEstimate {
         model: FIXED + blocks + derived,
-        pipeline: FIXED
-            + blocks
-            + activations
-            + stem
-            + scratch * of(threads.max(1))
-            + graph * PER_GRAPH_BYTE
-            + side * side * PER_PIXEL,
+        pipeline: FIXED + blocks + activations + stem + scratch * of(threads.max(1)) + detector,
     })
 }
 

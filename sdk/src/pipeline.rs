@@ -75,7 +75,7 @@ impl Model {
 /// How a pipeline works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Threads of the recogniser, the calling one included.
+    /// Threads of each network, the calling one included.
     pub threads: usize,
     /// Frames are sampled down for the detector so that their long side is at most this, 64..=1920.
     pub long_side: usize,
@@ -135,7 +135,12 @@ impl Pipeline {
         };
         Ok(Pipeline {
             _reserved: reserved,
-            detector: Detector::new(&model.pack, options.long_side, options.score_threshold)?,
+            detector: Detector::new(
+                &model.pack,
+                options.long_side,
+                options.score_threshold,
+                options.threads,
+            )?,
             embedder: Embedder::new(&model.recogniser, options.threads)?,
             limits: options.quality,
             model: model.id(),

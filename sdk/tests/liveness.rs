@@ -1,6 +1,8 @@
 //! The slot for passive checks, with a model that calls red faces live.
 //!
-//! `data/mean_rgb.onnx` is four times the mean of each colour plane: GlobalAveragePool, Flatten, Mul.
+//! Needs the feature `onnx`. `data/mean_rgb.onnx` is four times the mean of each colour plane: GlobalAveragePool, Flatten, Mul.
+
+#![cfg(feature = "onnx")]
 
 use keyface::frame::Frame;
 use keyface::geometry::Rect;

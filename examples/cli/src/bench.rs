@@ -39,15 +39,15 @@ struct Line {
 pub fn run(args: &BenchArgs, out: Output) -> Outcome {
     let start = Instant::now();
     let loaded = model::load(&args.model)?;
-    if args.profile {
-        return profile::run(&loaded, usize::from(args.repeat), out);
-    }
     let mut pipeline = loaded.pipeline()?;
     let load_ms = milliseconds(start);
 
     let pixels = frame_bytes()?;
     let frame = Frame::packed(PixelFormat::Yuyv, FRAME.0, FRAME.1, &pixels)
         .map_err(|e| Failure::sdk("frame", e))?;
+    if args.profile {
+        return profile::run(&loaded, &frame, usize::from(args.repeat), out);
+    }
     let face = first_face(&mut pipeline, &frame)?;
     let sdk = |e| Failure::sdk(&loaded.name, e);
     let recogniser = loaded.model.recogniser();
@@ -55,6 +55,7 @@ pub fn run(args: &BenchArgs, out: Output) -> Outcome {
         loaded.model.pack(),
         loaded.options.long_side,
         loaded.options.score_threshold,
+        loaded.options.threads,
     )
     .map_err(sdk)?;
     let mut embedder = Embedder::new(recogniser, loaded.options.threads).map_err(sdk)?;

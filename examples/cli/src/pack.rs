@@ -6,7 +6,7 @@ use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::calibration::Calibration;
 use keyface::detect::Detector;
 use keyface::engine::Recogniser;
-use keyface::pack::{Manifest, Pack, Trust};
+use keyface::pack::{LandmarkNetwork, Manifest, Pack, Trust};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -121,7 +121,16 @@ fn in_words(pack: &Pack, file: &str, table: Option<&Calibration>) -> String {
     if let Some(l) = &m.landmark {
         rows.push((
             "landmarks",
-            format!("cells of {:?} pixels, score from {}", l.strides, l.score_threshold),
+            format!(
+                "{}, cells of {:?} pixels, score from {}",
+                match &l.network {
+                    LandmarkNetwork::Convolutions { layers, .. } =>
+                        format!("{} int8 convolutions", layers.len()),
+                    LandmarkNetwork::Onnx { .. } => "f32 ONNX".to_owned(),
+                },
+                l.strides,
+                l.score_threshold
+            ),
         ));
     }
     if let Some(table) = table {
@@ -178,7 +187,7 @@ fn verify(path: Option<&Path>, trust: Trust, out: Output) -> Outcome {
 /// Loads both networks and runs the golden vectors; the lowest cosine, where there are any.
 fn self_test(pack: &Arc<Pack>) -> keyface::Result<Option<f32>> {
     if pack.manifest().landmark.is_some() {
-        Detector::new(pack, 320, None)?;
+        Detector::new(pack, 320, None, 1)?;
     }
     if pack.manifest().recogniser.is_none() {
         return Ok(None);

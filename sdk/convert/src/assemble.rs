@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use keyface::engine::Recogniser;
 use keyface::kernel::pack_weights;
 use keyface::pack::{
-    DType, LandmarkManifest, Manifest, Pack, PackWriter, Precision, RecogniserManifest,
-    SectionKind, Trust,
+    DType, LandmarkManifest, LandmarkNetwork, Manifest, Pack, PackWriter, Precision,
+    RecogniserManifest, SectionKind, Trust,
 };
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -33,12 +33,14 @@ pub struct Facts {
     pub secret_key: Option<[u8; 32]>,
 }
 
-/// A landmark network for a pack: its ONNX file and how to read it.
+/// A landmark network for a pack.
 pub struct Landmark {
-    /// The ONNX model.
-    pub onnx: Vec<u8>,
-    /// Input and output convention.
+    /// Its layers or the name of its ONNX section, and how to read its output.
     pub manifest: LandmarkManifest,
+    /// What the layers need: matrices `[n, k]` in f32, stored as int8, and biases.
+    pub tensors: Vec<Tensor>,
+    /// The ONNX model, where the manifest names one.
+    pub onnx: Vec<u8>,
 }
 
 /// A tensor as a pack stores it.
@@ -104,7 +106,16 @@ pub fn import(
         writer.tensor(name, values.dtype(), dims, values.bytes())?;
     }
     if let Some(landmark) = landmark {
-        writer.blob(&landmark.manifest.onnx, SectionKind::Onnx, &landmark.onnx[..])?;
+        let mut layers = Vec::new();
+        for tensor in &landmark.tensors {
+            store(tensor.clone(), Precision::Int8, &mut layers);
+        }
+        for (name, dims, values) in &layers {
+            writer.tensor(name, values.dtype(), dims, values.bytes().to_vec())?;
+        }
+        if let LandmarkNetwork::Onnx { onnx } = &landmark.manifest.network {
+            writer.blob(onnx, SectionKind::Onnx, &landmark.onnx[..])?;
+        }
     }
     save(writer, None, &scratch.0)?;
     drop(stored);

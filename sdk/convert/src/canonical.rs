@@ -64,7 +64,7 @@ pub fn each(
         Stem::Conv { channels } => {
             let mut from = 3;
             for (i, &to) in channels.iter().enumerate() {
-                let weight = window_order(&read(&format!("stem.{i}.conv.weight"))?, from);
+                let weight = window_order(&read(&format!("stem.{i}.conv.weight"))?, from, 9);
                 let norm = BatchNorm::read(checkpoint, &format!("stem.{i}.bn"), STEM_BN_EPS)?;
                 let (weight, bias) = norm.fold(weight);
                 emit(format!("stem.{i}.weight"), &[to, 9 * from], weight)?;
@@ -114,11 +114,11 @@ pub fn each(
     Ok(())
 }
 
-/// Reorders a convolution's weights `[n][c][3][3]` to `[n][3][3][c]`.
-fn window_order(weight: &[f32], channels: usize) -> Vec<f32> {
+/// Reorders a convolution's weights `[n][c][window]` to `[n][window][c]`; `window` is 9 for 3 x 3.
+pub(crate) fn window_order(weight: &[f32], channels: usize, window: usize) -> Vec<f32> {
     let mut out = Vec::with_capacity(weight.len());
-    for kernel in weight.chunks_exact(9 * channels) {
-        out.extend((0..9).flat_map(|at| (0..channels).map(move |c| kernel[c * 9 + at])));
+    for kernel in weight.chunks_exact(window * channels) {
+        out.extend((0..window).flat_map(|at| (0..channels).map(move |c| kernel[c * window + at])));
     }
     out
 }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn windows_run_over_channels_last() {
         let weight: Vec<f32> = (0..18).map(|i| i as f32).collect(); // one kernel, two channels
-        let out = window_order(&weight, 2);
+        let out = window_order(&weight, 2, 9);
         assert_eq!(out[..4], [0.0, 9.0, 1.0, 10.0]);
         assert_eq!(out[17], 17.0);
     }

@@ -8,6 +8,7 @@ use keyface_convert::assemble::{self, Facts};
 use keyface_convert::calibrate::{self, Faces};
 use keyface_convert::checkpoint::Checkpoint;
 use keyface_convert::config::Config;
+use keyface_convert::defaults::LandmarkForm;
 use keyface_convert::network::Network;
 use keyface_convert::npz::Npz;
 use keyface_convert::{defaults, dfa, export, run, verify};
@@ -102,10 +103,13 @@ struct Import {
 
 #[derive(Args)]
 struct PackArgs {
-    /// Folder with recogniser.safetensors, recogniser.json, landmark.onnx and landmark.json.
+    /// Folder with recogniser.json, recogniser.safetensors, landmark.json and landmark.safetensors.
     checkpoints: PathBuf,
     #[arg(long, value_enum, default_value = "int8")]
     precision: PrecisionArg,
+    /// Keep the landmark network as the folder's landmark.onnx, in f32: the reference of the int8 one.
+    #[arg(long)]
+    landmark_onnx: bool,
     /// Sign with the ed25519 secret key in this file: 32 bytes, or 64 hex digits.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -288,7 +292,8 @@ fn describe(m: &RecogniserManifest) -> String {
 
 fn pack(a: &PackArgs) -> Result<()> {
     let key = a.key.as_deref().map(read_key).transpose()?;
-    let manifest = defaults::build(&a.checkpoints, a.precision.into(), key, &a.output)?;
+    let form = if a.landmark_onnx { LandmarkForm::Onnx } else { LandmarkForm::Int8 };
+    let manifest = defaults::build(&a.checkpoints, a.precision.into(), form, key, &a.output)?;
     let size = std::fs::metadata(&a.output)?.len();
     println!("{}: {size} bytes, {}", a.output.display(), describe(&manifest));
     Ok(())

@@ -1,4 +1,4 @@
-//! Any ONNX model in f32, for the landmark network and for users' own models.
+//! Any ONNX model in f32, for users' own models.
 
 use super::engine_error;
 use crate::error::{Error, ErrorKind, Result};

@@ -72,7 +72,7 @@ pub(super) fn f32_input(inputs: &[TValue], index: usize) -> TractResult<&[f32]> 
     inputs[index].try_as_plain_ram()?.as_slice::<f32>()
 }
 
-fn failed(e: crate::Error) -> TractError {
+pub(super) fn failed(e: crate::Error) -> TractError {
     format_err!("{e}")
 }
 

@@ -168,7 +168,7 @@ pub struct Step {
     pub elapsed: Duration,
 }
 
-fn macs_of(node: &TypedNode) -> u64 {
+pub(super) fn macs_of(node: &TypedNode) -> u64 {
     let costs = node.op.cost(&[]).unwrap_or_default();
     costs
         .iter()

@@ -1,5 +1,6 @@
 //! The manifest: what networks a pack holds and how to feed them.
 
+use super::landmark::LandmarkManifest;
 use crate::error::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -222,44 +223,6 @@ impl RecogniserManifest {
     #[must_use]
     pub fn model_digest(&self) -> [u8; 32] {
         decode_hex(&self.model_id).unwrap_or([0; 32])
-    }
-}
-
-/// How to run the landmark network and read its output.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LandmarkManifest {
-    /// Name of the ONNX section.
-    pub onnx: String,
-    /// Pixel convention.
-    pub input: InputConvention,
-    /// Cell sizes in pixels, one per output level, in the order of the output rows.
-    pub strides: Vec<usize>,
-    /// Unit of the point offsets, in strides.
-    pub point_scale: f32,
-    /// Recommended lowest score.
-    pub score_threshold: f32,
-    /// Overlap (intersection over union) above which the weaker of two boxes is dropped.
-    pub nms_iou: f32,
-}
-
-impl LandmarkManifest {
-    fn check(&self) -> Result<()> {
-        let unit = |v: f32| (0.0..=1.0).contains(&v);
-        let strides = !self.strides.is_empty()
-            && self.strides.len() <= 6
-            && self.strides.iter().all(|s| s.is_power_of_two() && (4..=128).contains(s));
-        if strides
-            && unit(self.score_threshold)
-            && unit(self.nms_iou)
-            && (0.01..=100.0).contains(&self.point_scale)
-        {
-            Ok(())
-        } else {
-            Err(Error::new(
-                ErrorKind::UnsupportedPack,
-                "the landmark network's description is out of range",
-            ))
-        }
     }
 }
 

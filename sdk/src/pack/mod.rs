@@ -30,14 +30,16 @@
 //! The signature block is 128 bytes: ed25519 public key (32), signature of header bytes 0..64 (64), zeros (32).
 //! A pack opened with a key is checked against it before the table is read.
 
+mod landmark;
 mod manifest;
 mod map;
 mod parse;
 mod writer;
 
+pub(crate) use landmark::{links, Links, CELL_VALUES};
+pub use landmark::{ConvLayer, LandmarkManifest, LandmarkNetwork};
 pub use manifest::{
-    InputConvention, KeypointForm, LandmarkManifest, Manifest, Precision, RecogniserManifest, Rpe,
-    Stem,
+    InputConvention, KeypointForm, Manifest, Precision, RecogniserManifest, Rpe, Stem,
 };
 pub use parse::{DType, Section, SectionKind};
 pub use writer::PackWriter;

@@ -9,6 +9,20 @@ pub(super) struct Axis {
     reversed: bool,
     /// For channels of full and of half resolution.
     spans: [[Span; MAX_NETWORK_SIDE]; 2],
+    /// How wide the spans are at each resolution.
+    widths: [Widths; 2],
+}
+
+/// What all spans of an axis have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Widths {
+    /// Side by side, one whole sample each.
+    One,
+    /// Side by side, two whole samples each.
+    Two,
+    /// No more than two samples each, whole or not.
+    Ends,
+    Any,
 }
 
 /// The samples of one scaled pixel along one axis, with weights in 1/16: where shrinking, the interval under the
@@ -48,6 +62,14 @@ impl Span {
         }
     }
 
+    /// Whether this is the `i`-th span of an axis whose spans hold `width` whole samples each (1 or 2).
+    fn is_whole(&self, i: usize, width: usize) -> bool {
+        let last_weight = if width > 1 { 16 } else { 0 };
+        usize::from(self.first) == i * width
+            && usize::from(self.last) == i * width + width - 1
+            && (self.first_weight, self.last_weight) == (16, last_weight)
+    }
+
     fn weight(&self, i: usize) -> u32 {
         if i == usize::from(self.first) {
             u32::from(self.first_weight)
@@ -65,7 +87,12 @@ impl Axis {
     pub(super) fn new(fit: &Fit, length: usize, count: usize, direction: i32) -> Self {
         let (num, den) = (fit.scale.0 as u64, fit.scale.1 as u64);
         let (length, reversed) = (length as u32, direction < 0);
-        let mut axis = Axis { count, reversed, spans: [[Span::default(); MAX_NETWORK_SIDE]; 2] };
+        let mut axis = Axis {
+            count,
+            reversed,
+            spans: [[Span::default(); MAX_NETWORK_SIDE]; 2],
+            widths: [Widths::Any; 2],
+        };
         for i in 0..count {
             let j = axis.upright(i) as u64;
             let (full, half) = if num <= den {
@@ -90,7 +117,25 @@ impl Axis {
             axis.spans[0][i] = full;
             axis.spans[1][i] = half;
         }
+        for (widths, spans) in axis.widths.iter_mut().zip(&axis.spans) {
+            let spans = &spans[..count];
+            let whole = |width| spans.iter().enumerate().all(|(i, s)| s.is_whole(i, width));
+            *widths = if whole(1) {
+                Widths::One
+            } else if whole(2) {
+                Widths::Two
+            } else if spans.iter().all(|s| s.last - s.first <= 1) {
+                Widths::Ends
+            } else {
+                Widths::Any
+            };
+        }
         axis
+    }
+
+    /// Whether it runs against the upright picture.
+    pub(super) fn reversed(&self) -> bool {
+        self.reversed
     }
 
     /// The upright index of stored index `i`, and the other way round.
@@ -115,13 +160,14 @@ impl Source<'_> {
     ) {
         for (channel, out) in self.channels().iter().zip(line) {
             let out = &mut out[..along_x.count];
-            let columns = &along_x.spans[channel.shift.0 as usize][..along_x.count];
+            let resolution = channel.shift.0 as usize;
+            let columns = &along_x.spans[resolution][..along_x.count];
             let rows = along_y.spans[channel.shift.1 as usize][iy];
             out.fill(0);
             for row in usize::from(rows.first)..=usize::from(rows.last) {
                 let weight = rows.weight(row);
                 if weight > 0 {
-                    add_row(channel, row, columns, weight, out);
+                    add_row(channel, row, columns, along_x.widths[resolution], weight, out);
                 }
             }
             for (value, column) in out.iter_mut().zip(columns) {
@@ -132,20 +178,64 @@ impl Source<'_> {
     }
 }
 
-fn add_row(channel: &Lattice<'_>, row: usize, columns: &[Span], weight: u32, sums: &mut [u32]) {
+fn add_row(
+    channel: &Lattice<'_>,
+    row: usize,
+    columns: &[Span],
+    widths: Widths,
+    weight: u32,
+    sums: &mut [u32],
+) {
     let (bytes, step) = channel.row(row);
     match step {
-        1 => add_row_by::<1>(bytes, columns, weight, sums),
-        2 => add_row_by::<2>(bytes, columns, weight, sums),
-        3 => add_row_by::<3>(bytes, columns, weight, sums),
-        _ => add_row_by::<4>(bytes, columns, weight, sums),
+        1 => add_row_by::<1>(bytes, columns, widths, weight, sums),
+        2 => add_row_by::<2>(bytes, columns, widths, weight, sums),
+        3 => add_row_by::<3>(bytes, columns, widths, weight, sums),
+        _ => add_row_by::<4>(bytes, columns, widths, weight, sums),
     }
 }
 
 /// Adds `weight` times the weighted samples under each column. No sum overflows: a pixel holds at most 255 x 255
 /// samples of 255 with weights of 16 x 16, or, enlarging, weights of 256 x 256 in all.
 #[inline(always)]
-fn add_row_by<const STEP: usize>(bytes: &[u8], columns: &[Span], weight: u32, sums: &mut [u32]) {
+fn add_row_by<const STEP: usize>(
+    bytes: &[u8],
+    columns: &[Span],
+    widths: Widths,
+    weight: u32,
+    sums: &mut [u32],
+) {
+    match widths {
+        Widths::One => {
+            for (sample, sum) in bytes.chunks(STEP).zip(sums) {
+                *sum = sum.wrapping_add(u32::from(sample[0]).wrapping_mul(16 * weight));
+            }
+        }
+        Widths::Two => {
+            for (two, sum) in bytes.chunks(2 * STEP).zip(sums) {
+                let both = u32::from(two[0]).wrapping_add(u32::from(two[STEP]));
+                *sum = sum.wrapping_add(both.wrapping_mul(16 * weight));
+            }
+        }
+        Widths::Ends => add_ends_by::<STEP>(bytes, columns, weight, sums),
+        Widths::Any => add_spans_by::<STEP>(bytes, columns, weight, sums),
+    }
+}
+
+/// For spans of at most two samples.
+#[inline(always)]
+fn add_ends_by<const STEP: usize>(bytes: &[u8], columns: &[Span], weight: u32, sums: &mut [u32]) {
+    for (column, sum) in columns.iter().zip(sums) {
+        let sample = |at: u16| u32::from(bytes[usize::from(at) * STEP]);
+        let ends = (sample(column.first).wrapping_mul(u32::from(column.first_weight)))
+            .wrapping_add(sample(column.last).wrapping_mul(u32::from(column.last_weight)));
+        *sum = sum.wrapping_add(ends.wrapping_mul(weight));
+    }
+}
+
+/// For any spans.
+#[inline(always)]
+fn add_spans_by<const STEP: usize>(bytes: &[u8], columns: &[Span], weight: u32, sums: &mut [u32]) {
     for (column, sum) in columns.iter().zip(sums) {
         let under = &bytes[usize::from(column.first) * STEP..=usize::from(column.last) * STEP];
         let ends = u32::from(under[0]) * u32::from(column.first_weight)

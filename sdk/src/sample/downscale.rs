@@ -1,4 +1,4 @@
-//! The whole picture for the detector: scaled, padded, normalised.
+//! The whole picture for the detector: scaled and padded.
 
 use super::axis::Axis;
 use super::source::Source;
@@ -97,13 +97,30 @@ fn content_size(picture: (usize, usize), scale: (usize, usize)) -> Result<(usize
 }
 
 /// Writes `frame`, upright and scaled as `fit` says, into `out`: planar red, green, blue `[3][height][width]` of
-/// [`Fit::network_size`], each value `(x / 255 - 0.5) / 0.5`, padding black (-1).
+/// [`Fit::network_size`], padding black (0).
 ///
 /// Shrinking averages the area under each pixel, so every pixel of the frame counts; enlarging is bilinear.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`] where `fit` was made for another size or `out` has another length.
+pub fn downscale_bytes_into(frame: &Frame<'_>, fit: &Fit, out: &mut [u8]) -> Result<()> {
+    scale_into(frame, fit, out, |x| x)
+}
+
+/// As [`downscale_bytes_into`], each value as `(x / 255 - 0.5) / 0.5`; black is -1.
+///
+/// # Errors
+/// As [`downscale_bytes_into`].
 pub fn downscale_into(frame: &Frame<'_>, fit: &Fit, out: &mut [f32]) -> Result<()> {
+    scale_into(frame, fit, out, |x| f32::from(x) * (2.0 / 255.0) - 1.0)
+}
+
+fn scale_into<T: Copy>(
+    frame: &Frame<'_>,
+    fit: &Fit,
+    out: &mut [T],
+    value: impl Fn(u8) -> T,
+) -> Result<()> {
     if fit.picture != frame.upright_size() {
         return Err(bad("the fit was made for another picture size"));
     }
@@ -112,7 +129,7 @@ pub fn downscale_into(frame: &Frame<'_>, fit: &Fit, out: &mut [f32]) -> Result<(
         return Err(bad("the network input has another length"));
     }
     for plane in out.chunks_exact_mut(width * height) {
-        blacken_padding(plane, width, fit.content);
+        blacken_padding(plane, width, fit.content, value(0));
     }
     let (red, rest) = out.split_at_mut(width * height);
     let (green, blue) = rest.split_at_mut(width * height);
@@ -135,24 +152,32 @@ pub fn downscale_into(frame: &Frame<'_>, fit: &Fit, out: &mut [f32]) -> Result<(
     for iy in 0..along_y.count {
         source.scale_line(&along_x, &along_y, iy, &mut line);
         let jy = along_y.upright(iy);
-        for (ix, ((&y, &u), &v)) in
-            line[0].iter().zip(&line[1]).zip(&line[2]).take(along_x.count).enumerate()
-        {
+        let [a, b, c] = &line;
+        let raw = a.iter().zip(b).zip(c).take(along_x.count).map(|((&a, &b), &c)| [a, b, c]);
+        if !turned && !along_x.reversed() {
+            let row = jy * width..jy * width + along_x.count;
+            let row = red[row.clone()].iter_mut().zip(&mut green[row.clone()]).zip(&mut blue[row]);
+            for (((r, g), b), raw) in row.zip(raw) {
+                let rgb = source.rgb(raw);
+                (*r, *g, *b) = (value(rgb[0]), value(rgb[1]), value(rgb[2]));
+            }
+            continue;
+        }
+        for (ix, raw) in raw.enumerate() {
             let jx = along_x.upright(ix);
             let at = if turned { jx * width + jy } else { jy * width + jx };
-            [red[at], green[at], blue[at]] =
-                source.rgb([y, u, v]).map(|v| f32::from(v) * (2.0 / 255.0) - 1.0);
+            [red[at], green[at], blue[at]] = source.rgb(raw).map(&value);
         }
     }
     Ok(())
 }
 
-fn blacken_padding(plane: &mut [f32], width: usize, content: (usize, usize)) {
+fn blacken_padding<T: Copy>(plane: &mut [T], width: usize, content: (usize, usize), black: T) {
     let (shown, below) = plane.split_at_mut(content.1 * width);
-    below.fill(-1.0);
+    below.fill(black);
     if content.0 < width {
         for row in shown.chunks_exact_mut(width) {
-            row[content.0..].fill(-1.0);
+            row[content.0..].fill(black);
         }
     }
 }

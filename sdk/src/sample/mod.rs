@@ -1,6 +1,6 @@
 //! Pixels straight from a camera frame, without converting the frame.
 //!
-//! - [`downscale_into`]: the whole picture, small and normalised, for the detector;
+//! - [`downscale_bytes_into`], [`downscale_into`]: the whole picture, small, for the detector;
 //! - [`warp_into`] and [`Crop`]: an aligned crop, for the recogniser;
 //! - [`luma_stats`]: brightness of a rectangle, for quality.
 //!
@@ -20,6 +20,6 @@ mod warp;
 mod tests;
 
 pub use crop::{normalised, Crop, CROP_SIDE};
-pub use downscale::{downscale_into, Fit, MAX_NETWORK_SIDE};
+pub use downscale::{downscale_bytes_into, downscale_into, Fit, MAX_NETWORK_SIDE};
 pub use luma::{luma_stats, LumaStats};
 pub use warp::{warp_into, MAX_CROP_SIDE};
