@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test asan arm-count peers models soak install deb memcheck soak-ffi clean
+.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models soak install deb memcheck soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -21,6 +21,14 @@ lint:
 
 test:
 	$(CARGO) test --release --workspace
+
+# The tests on 64-bit ARM under QEMU, as a core of each CPU level.
+arm-test:
+	tests/arm/run
+
+# The product's ARM programs on a real kernel in a VM: cameras with every fault, and a whole door.
+vm-test:
+	tests/vm/run
 
 # The default pack, from what training left in sdk/training/checkpoints. Needs Python with numpy, pillow and torch.
 models:

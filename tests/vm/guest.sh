@@ -1,0 +1,6 @@
+# Runs in the VM, with the host's folder at /host and a folder to write to at /out.
+export PATH=/host/bin:$PATH
+vm_checks $(cat /host/parts)
+code=$?
+dmesg | grep -E 'WARNING|BUG|Oops' && code=1
+exit $code
