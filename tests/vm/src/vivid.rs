@@ -70,7 +70,7 @@ pub fn negotiation(c: &mut Checks) {
         "an odd size is rounded by the driver, and believed",
     );
     for (asked, got) in [(15, "15 frames/s"), (30, "25 frames/s")] {
-        let source = open(WEBCAM, &Settings { fps: asked, ..settings(b"YUYV", SIZE) });
+        let source = open(WEBCAM, &Settings { fps: asked, ..settings(b"YUYV", (640, 480)) });
         let what = source.map_or_else(|e| e.to_string(), |s| s.describe());
         c.check(what.contains(got), format!("asked for {asked} frames a second: {what}"));
     }
