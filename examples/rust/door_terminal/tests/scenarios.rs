@@ -117,7 +117,7 @@ fn a_killed_program_leaves_the_line_to_release() {
     let door = Door::new();
     let source = format!("loop:{}", door.show(&[KNOWN]));
     let mut command = terminal(&door, &source);
-    let (mut child, _lines) = wait_for(command.args(["--pulse", "60000"]), "allow");
+    let (mut child, _lines) = wait_for(command.args(["--pulse", "60000", "--votes", "1"]), "allow");
     while door.relay().is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -144,7 +144,7 @@ fn without_a_record_nobody_enters() {
 fn who_is_removed_does_not_enter_and_a_damaged_gallery_lets_nobody_in() {
     let door = Door::new();
     let config = format!(
-        "source = 'loop:{}'\ngallery = 'gallery'\npack = '{}'\ninterval_s = 1\n[relay]\nwire = 'log:{}'\npulse_ms = 50\n[rules]\ncooldown_ms = 0\n",
+        "source = 'loop:{}'\ngallery = 'gallery'\npack = '{}'\ninterval_s = 1\n[relay]\nwire = 'log:{}'\npulse_ms = 50\n[rules]\nvotes = 1\ncooldown_ms = 0\n",
         door.show(&[KNOWN]),
         pack().display(),
         door.path("relay").display()
