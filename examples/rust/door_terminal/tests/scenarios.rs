@@ -89,7 +89,7 @@ fn sigterm_ends_a_pulse_and_the_service_manager_is_told() {
     let socket = UnixDatagram::bind(door.path("notify")).unwrap();
     let mut command = terminal(&door, &format!("loop:{}", door.show(&[KNOWN])));
     command
-        .args(["--pulse", "60000"])
+        .args(["--pulse", "60000", "--votes", "1"])
         .env("NOTIFY_SOCKET", door.path("notify"))
         .env("WATCHDOG_USEC", "100000");
     let (mut child, _lines) = wait_for(&mut command, "allow");
