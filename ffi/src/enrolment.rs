@@ -1,7 +1,7 @@
 //! Enrolment: guide a person to some varied good views, fuse and store them.
 
 use crate::call::{borrow, call, check_size, flag, give, invalid, release, Out};
-use crate::gallery::{kf_gallery, name, store};
+use crate::gallery::{kf_gallery, name};
 use crate::handle::Handle;
 use crate::pipeline::{detection, kf_face, kf_quality, quality};
 use crate::rules::{kf_quality_limits, limits, limits_from};
@@ -287,7 +287,7 @@ pub unsafe extern "C" fn kf_enrolment_commit(
         // SAFETY: as the header asks.
         let name = unsafe { self::name(name, name_length) }?;
         let replace = flag(replace)?;
-        let store = store(&mut gallery)?;
+        let store = gallery.writer()?;
         let session = enrolment.take().ok_or(invalid("the enrolment was committed already"))?;
         let id = match replace {
             true => session.commit_again(store, &name, at_ms)?,

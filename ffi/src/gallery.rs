@@ -73,7 +73,7 @@ pub struct kf_gallery_info {
 }
 
 impl Gallery {
-    fn writer(&mut self) -> Result<&mut Store> {
+    pub(crate) fn writer(&mut self) -> Result<&mut Store> {
         match self {
             Gallery::Writer(store) => Ok(store),
             Gallery::Reader(_) => Err(invalid("a gallery opened for reading is not written")),
@@ -88,9 +88,23 @@ impl Gallery {
     }
 }
 
-/// The store behind a gallery's handle.
-pub(crate) fn store(gallery: &mut Gallery) -> Result<&mut Store> {
-    gallery.writer()
+/// Lets `write` put a person's templates into the gallery, which must be the writer.
+///
+/// # Safety
+/// The pointers are as the header asks of `kf_gallery_enrol`.
+unsafe fn write_templates(
+    gallery: *mut kf_gallery,
+    (name, name_length): (*const c_char, usize),
+    (templates, template_count): (*const *const kf_template, usize),
+    write: impl FnOnce(&mut Store, &PersonName, &[&Template]) -> Result<PersonId>,
+) -> Result<PersonId> {
+    // SAFETY: the caller's promise.
+    let mut gallery = unsafe { borrow(gallery.cast_const()) }?.0.exclusive()?;
+    let (name, held) =
+        // SAFETY: the caller's promise.
+        unsafe { (self::name(name, name_length)?, shared(templates, template_count)?) };
+    let list = held.iter().map(|t| t.get()).collect::<Result<Vec<&Template>>>()?;
+    write(gallery.writer()?, &name, &list)
 }
 
 fn person_from(person: &Person) -> kf_person {
@@ -324,12 +338,15 @@ pub unsafe extern "C" fn kf_gallery_enrol(
         // SAFETY: as the header asks.
         let out = unsafe { Out::new(person) }?;
         // SAFETY: as the header asks.
-        let mut gallery = unsafe { borrow(gallery.cast_const()) }?.0.exclusive()?;
-        let (name, held) =
-            // SAFETY: as the header asks.
-            unsafe { (self::name(name, name_length)?, shared(templates, template_count)?) };
-        let list = held.iter().map(|t| t.get()).collect::<Result<Vec<&Template>>>()?;
-        out.write(gallery.writer()?.enrol(&name, &list, at_ms)?.0);
+        let id = unsafe {
+            write_templates(
+                gallery,
+                (name, name_length),
+                (templates, template_count),
+                |store, name, list| store.enrol(name, list, at_ms),
+            )
+        }?;
+        out.write(id.0);
         Ok(())
     })
 }
@@ -356,12 +373,15 @@ pub unsafe extern "C" fn kf_gallery_replace(
         // SAFETY: as the header asks.
         let out = unsafe { Out::new(person) }?;
         // SAFETY: as the header asks.
-        let mut gallery = unsafe { borrow(gallery.cast_const()) }?.0.exclusive()?;
-        let (name, held) =
-            // SAFETY: as the header asks.
-            unsafe { (self::name(name, name_length)?, shared(templates, template_count)?) };
-        let list = held.iter().map(|t| t.get()).collect::<Result<Vec<&Template>>>()?;
-        out.write(gallery.writer()?.replace(&name, &list, at_ms)?.0);
+        let id = unsafe {
+            write_templates(
+                gallery,
+                (name, name_length),
+                (templates, template_count),
+                |store, name, list| store.replace(name, list, at_ms),
+            )
+        }?;
+        out.write(id.0);
         Ok(())
     })
 }
