@@ -68,7 +68,7 @@ pub fn run(args: &BoardArgs, out: Output) -> Outcome {
     }
 }
 
-/// A node as `probe` shows it; `None` for one that is gone or may not be opened.
+/// A node as `probe` shows it; its note says why there is no more to show.
 fn node(path: &std::path::Path) -> Node {
     let (identity, formats, note) = match Device::open(path) {
         Ok(device) => {
@@ -244,11 +244,7 @@ fn colours(
                 inner.map(|&v| u32::from(v)).sum::<u32>() / (40 * 52)
             };
             let (red, blue) = (mean(0), mean(2));
-            let verdict = match red {
-                _ if red.abs_diff(blue) < 4 => Verdict::Good,
-                _ if red > blue => Verdict::Good,
-                _ => Verdict::Poor,
-            };
+            let verdict = if blue < red + 4 { Verdict::Good } else { Verdict::Poor };
             (verdict, format!("the face is {red} red, {blue} blue"))
         }
     };
