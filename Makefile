@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models soak install deb memcheck soak-ffi clean
+.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models training-test training-venv soak install deb memcheck soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -78,6 +78,14 @@ memcheck:
 soak-ffi:
 	$(CARGO) build --release -p keyface-ffi
 	tests/c/run soak target/release/libkeyface_ffi.so 600
+
+# The training recipe on tiny data, in an environment of its own: installs PyTorch by name (5 GB).
+training-test: training-venv
+	cd sdk/training && OMP_NUM_THREADS=1 $(CURDIR)/target/training/bin/python -m pytest -q tests
+
+training-venv:
+	test -x target/training/bin/python || $(PYTHON) -m venv target/training
+	target/training/bin/pip install -q -r sdk/training/requirements.txt
 
 clean:
 	$(CARGO) clean

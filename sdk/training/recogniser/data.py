@@ -77,8 +77,8 @@ class Faces:
         return len(self.images)
 
 
-def affine(n: int, gen: torch.Generator, strong: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random (matrix [n,2,2], shift [n,2]): source = matrix @ (out - centre) + centre + shift, in pixels.
+def affine(n: int, gen: torch.Generator, strong: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random (matrix [n,2,2], shift [n,2], hard [n]): source = matrix @ (out - centre) + centre + shift, in pixels.
 
     A fraction `strong` is drawn from rotation 32 degrees, scale 27 %, shift 13 %; the rest is mild.
     """
@@ -88,7 +88,7 @@ def affine(n: int, gen: torch.Generator, strong: float) -> tuple[torch.Tensor, t
     angle = uniform[:, 0] * angle * math.pi / 180
     factor = torch.exp(uniform[:, 1] * torch.log1p(scale))
     c, s = torch.cos(angle) * factor, torch.sin(angle) * factor
-    return torch.stack([c, -s, s, c], -1).reshape(n, 2, 2), uniform[:, 2:] * shift[:, None] * SIZE
+    return torch.stack([c, -s, s, c], -1).reshape(n, 2, 2), uniform[:, 2:] * shift[:, None] * SIZE, hard
 
 
 def warp(images, points, matrix, shift, padding="zeros", offset=OFFSET):
@@ -154,13 +154,17 @@ def jitter(points, gen, sigma=1.0):
     return points + torch.randn(points.shape, generator=gen) * width
 
 
-def augment(images, points, gen, strong):
-    """uint8 [n,3,144,144] and points in crop pixels -> network input [n,3,112,112] and key points in 0..1."""
+def augment(images, points, gen, strong, blind=0.25):
+    """uint8 [n,3,144,144] and points in crop pixels -> network input [n,3,112,112] and key points in 0..1.
+
+    A part `blind` of the mildly warped faces gets the template's points, carried along like its own.
+    """
     n = len(images)
-    matrix, shift = affine(n, gen, strong)
-    # One face in four gets the template's points, as where somebody hands in an aligned crop without points.
-    blind = torch.rand(n, 1, 1, generator=gen) < 0.25
-    points = torch.where(blind, torch.from_numpy(TEMPLATE) + OFFSET, points)
+    matrix, shift, hard = affine(n, gen, strong)
+    # The template's points stand for those of an aligned crop that is handed in without any; a face that is warped
+    # strongly afterwards is no such crop and keeps its own.
+    without = (torch.rand(n, 1, 1, generator=gen) < blind) & (hard[:, None, None] == 0)
+    points = torch.where(without, torch.from_numpy(TEMPLATE) + OFFSET, points)
     padding = "zeros" if torch.rand(1, generator=gen) < 0.7 else "border"
     x, points = warp(images.float().div_(255), points, matrix, shift, padding)
     flip = (torch.rand(n, generator=gen) < 0.5).nonzero()[:, 0]
@@ -175,8 +179,9 @@ def augment(images, points, gen, strong):
 class Batches:
     """`batch(step, strong)`: this worker's share of the augmented batch of one step, a function of seed and step."""
 
-    def __init__(self, faces: Faces, size: int, seed: int, worker: int = 0, workers: int = 1):
+    def __init__(self, faces: Faces, size: int, seed: int, worker: int = 0, workers: int = 1, blind: float = 0.25):
         self.faces, self.size, self.seed, self.worker, self.workers = faces, size, seed, worker, workers
+        self.blind = blind
         self.per_epoch = len(faces) // size
         if not self.per_epoch or size % workers:
             raise ValueError(f"a batch of {size} from {len(faces)} faces for {workers} workers: it must divide evenly")
@@ -193,7 +198,7 @@ class Batches:
         gen = torch.Generator().manual_seed((self.seed * 1_000_003 + step) * self.workers + self.worker)
         images = torch.from_numpy(self.faces.images[rows])
         rows = torch.from_numpy(rows)
-        x, points = augment(images, self.faces.points[rows], gen, strong)
+        x, points = augment(images, self.faces.points[rows], gen, strong, self.blind)
         return x, points, self.faces.target[rows]
 
 

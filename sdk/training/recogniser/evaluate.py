@@ -62,13 +62,19 @@ def best_threshold(score, same) -> float:
     return float((s[best] + s[best + 1]) / 2)
 
 
+def correct(score, same, folds) -> np.ndarray:
+    """Per pair: decided rightly at the threshold chosen on the other folds?"""
+    out = np.zeros(len(same), bool)
+    for f in np.unique(folds):
+        here = folds == f
+        out[here] = (score[here] > best_threshold(score[~here], same[~here])) == same[here]
+    return out
+
+
 def accuracy(score, same, folds) -> float:
     """Threshold chosen on the other folds, accuracy averaged over the folds."""
-    parts = []
-    for f in np.unique(folds):
-        t = best_threshold(score[folds != f], same[folds != f])
-        parts.append(((score[folds == f] > t) == same[folds == f]).mean())
-    return float(np.mean(parts))
+    right = correct(score, same, folds)
+    return float(np.mean([right[folds == f].mean() for f in np.unique(folds)]))
 
 
 def tar_at_far(score, same, far: float) -> float:
@@ -82,8 +88,7 @@ def wilson(p: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return (mid - half) / (1 + z * z / n), (mid + half) / (1 + z * z / n)
 
 
-def figures(pairs: Pairs, embeddings_a, embeddings_b) -> dict:
-    score = (embeddings_a * embeddings_b).sum(1)
+def figures(pairs: Pairs, score) -> dict:
     acc = accuracy(score, pairs.same, pairs.folds)
     return {
         "accuracy": round(acc, 5),
@@ -97,13 +102,18 @@ def template(n: int) -> torch.Tensor:
     return torch.from_numpy(TEMPLATE / SIZE).expand(n, 5, 2)
 
 
-def aligned(model, pairs: Pairs) -> dict:
+def aligned_scores(model, pairs: Pairs) -> np.ndarray:
     e = embed(model, pairs.images, template(len(pairs.images)))
-    return figures(pairs, e[pairs.a], e[pairs.b])
+    return (e[pairs.a] * e[pairs.b]).sum(1)
 
 
-def warped(model, pairs: Pairs, level: str, seed: int = 1, carry: bool = True) -> dict:
-    """Each picture of each pair warped on its own, points carried along exactly (or left on the template)."""
+def aligned(model, pairs: Pairs) -> dict:
+    return figures(pairs, aligned_scores(model, pairs))
+
+
+def warped_scores(model, pairs: Pairs, level: str, seed: int = 1, seen=lambda points, gen: points) -> np.ndarray:
+    """Cosine of each pair, every picture warped on its own. `seen` makes what the network is told of the points, which
+    were carried along exactly: [n,5,2] pixels of the crop in and out."""
     angle, scale, shift = AFFINE[level]
     gen = torch.Generator().manual_seed(seed)
     out = []
@@ -115,8 +125,13 @@ def warped(model, pairs: Pairs, level: str, seed: int = 1, carry: bool = True) -
         matrix = torch.stack([c, -s, s, c], -1).reshape(n, 2, 2)
         points = torch.from_numpy(TEMPLATE).expand(n, 5, 2)
         x, moved = warp(pairs.images[side].float(), points, matrix, u[:, 2:] * shift * SIZE, offset=0)
-        out.append(embed(model, x, moved / SIZE if carry else template(n)))
-    return figures(pairs, *out)
+        out.append(embed(model, x, seen(moved, torch.Generator().manual_seed(seed + 1)) / SIZE))
+    return (out[0] * out[1]).sum(1)
+
+
+def on_template(points, _gen):
+    """Points that say nothing: the template's own, whatever the picture shows."""
+    return torch.from_numpy(TEMPLATE).expand_as(points)
 
 
 def main() -> None:
@@ -130,8 +145,8 @@ def main() -> None:
     model, pairs = load_ema(a.checkpoint)[0], Pairs(a.lfw)
     result = {"pairs": len(pairs.same), "aligned": aligned(model, pairs)}
     for level in AFFINE if a.affine else ():
-        result[level] = warped(model, pairs, level)
-        result[f"{level}_template_points"] = warped(model, pairs, level, carry=False)
+        result[level] = figures(pairs, warped_scores(model, pairs, level))
+        result[f"{level}_template_points"] = figures(pairs, warped_scores(model, pairs, level, seen=on_template))
     print(json.dumps(result, indent=1))
 
 

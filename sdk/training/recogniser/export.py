@@ -124,7 +124,7 @@ def main() -> None:
         pairs = evaluate.Pairs(a.lfw)
         facts["lfw_dev"] = {"pairs": len(pairs.same), "aligned": evaluate.aligned(rounded, pairs)}
         for level in evaluate.AFFINE if a.affine else ():
-            facts["lfw_dev"][level] = evaluate.warped(rounded, pairs, level)
+            facts["lfw_dev"][level] = evaluate.figures(pairs, evaluate.warped_scores(rounded, pairs, level))
         export(model, a.out, facts)
         print(json.dumps(facts["lfw_dev"], indent=1))
 

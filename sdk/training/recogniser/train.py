@@ -173,6 +173,7 @@ def arguments(argv=None):
     p.add_argument("--ema", type=float, default=0.998)
     p.add_argument("--warmup", type=int, default=200)
     p.add_argument("--strong", type=float, default=0.5, help="part of strongly warped faces, reached at 40 %% of the run")
+    p.add_argument("--blind", type=float, default=0.25, help="part of the mildly warped faces that get the template's points")
     p.add_argument("--workers", type=int, default=1, help="processes that share a batch, one thread each")
     p.add_argument("--eval-minutes", type=float, default=10)
     p.add_argument("--save-minutes", type=float, default=4)
@@ -239,7 +240,7 @@ def main(argv=None) -> None:
             mmac=round(macs(cfg) / 1e6, 1), args=vars(a),
         )
     strong = lambda: a.strong * min(1.0, 0.25 + clock.progress() / 0.4 * 0.75)
-    stream = prefetch(Batches(faces, a.batch, a.seed, workers.rank, workers.count), step, strong)
+    stream = prefetch(Batches(faces, a.batch, a.seed, workers.rank, workers.count, a.blind), step, strong)
     last_eval = last_save = last_note = time.time()
     sums, count, noted = torch.zeros(3), 0, step
     model.train()

@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import types
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[1]))
 
-from recogniser import data, evaluate, export, train  # noqa: E402
+from recogniser import data, evaluate, experiment, export, train  # noqa: E402
 from recogniser.model import CTX_TYPES, Config, Recogniser, bucket_ids, irpe, kprpe, load_tensors, macs, normalise  # noqa: E402
 
 GOLDEN = HERE.parents[4] / "shared" / "golden"
@@ -125,7 +126,7 @@ def test_warp_moves_points_with_the_picture():
     image[0, :, at[1] - 2 : at[1] + 3, at[0] - 2 : at[0] + 3] = 1
     gen = torch.Generator().manual_seed(3)
     for _ in range(5):
-        matrix, shift = data.affine(1, gen, 1.0)
+        matrix, shift, _ = data.affine(1, gen, 1.0)
         out, points = data.warp(image, torch.tensor([[[at[0] + 0.5, at[1] + 0.5]]]), matrix, shift)
         weight = out[0, 0]
         y, x = torch.meshgrid(torch.arange(112) + 0.5, torch.arange(112) + 0.5, indexing="ij")
@@ -213,3 +214,40 @@ def test_train_resume_export(tiny_data, tmp_path):
     assert vectors["block_out"].shape == (2, 8, 49, 32)
     cosine = torch.nn.functional.cosine_similarity(got, full)
     assert cosine.min() > 0.9999 and sum(p.numel() for p in rounded.parameters()) == facts["parameters"]
+
+
+def test_lost_points_come_back_from_the_others():
+    template = torch.from_numpy(data.TEMPLATE)
+    turn = torch.tensor([[0.8, -0.3], [0.3, 0.8]])
+    points = (template @ turn.T + torch.tensor([9.0, -4.0]))[None].repeat(2, 1, 1)
+    for lost in ([2], [3, 4], [0, 1, 2]):
+        back = experiment.without(points, None, lost, fill=True)
+        assert torch.allclose(back, points, atol=1e-3)
+        left = experiment.without(points, None, lost, fill=False)
+        assert torch.equal(left[:, lost], template[lost].expand(2, -1, -1))
+
+
+def test_the_report_says_where_the_claim_holds():
+    rng = np.random.default_rng(0)
+    run = lambda p: {level: rng.random(1200) < p for level in experiment.LEVELS}
+    better = run(0.9) | {told: rng.random(1200) < 0.8 for told in experiment.TOLD}
+    found = {"ViT": [run(0.7)], "ViT + iRPE": [run(0.7)], "ViT + KP-RPE": [better], "2 key points": [run(0.8)]}
+    args = types.SimpleNamespace(samples=1000)
+    text = experiment.report(args, found)
+    assert f"ViT + KP-RPE against ViT: better on {', '.join(experiment.LEVELS)}." in text
+    assert "ViT + iRPE against ViT: undecided on" in text and "2 key points" in text and "nose lost" in text
+    assert experiment.plot(found).count("<circle") == 3 * len(experiment.LEVELS)
+
+
+def test_one_variant_trains_and_is_measured(tiny_data, tmp_path):
+    args = types.SimpleNamespace(out=tmp_path, data=tiny_data, cache=tmp_path / "faces.npy", samples=96)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "NETWORK", "--stem-channels 8,8,16,32 --width 32 --depth 2 --heads 2 --head-hidden 16".split())
+        patch.setattr(experiment, "RECIPE", "--batch 4 --strong 0 --blind 0".split())
+        last = experiment.run(args, "ViT + KP-RPE", 1)
+        before = last.stat().st_mtime
+        assert experiment.run(args, "ViT + KP-RPE", 1) == last and last.stat().st_mtime == before
+    pairs = evaluate.Pairs(tiny_data / "lfw_dev")
+    right = experiment.measured(last, pairs)
+    assert set(right) == set(experiment.LEVELS) | set(experiment.TOLD)
+    assert all(v.shape == pairs.same.shape for v in right.values())
