@@ -39,6 +39,12 @@ pub struct PassiveRules {
     pub spoof_to: f32,
 }
 
+impl PassiveRules {
+    /// What many published models take: 80 pixels, one and a half boxes, the second output; sure from 0.8 and up to 0.2.
+    pub const USUAL: PassiveRules =
+        PassiveRules { side: 80, expand: 1.5, real_class: 1, real_from: 0.8, spoof_to: 0.2 };
+}
+
 /// A passive model with its buffers. One thread at a time.
 pub struct PassiveCheck {
     model: OnnxModel,

@@ -3,6 +3,7 @@
 use crate::report::EXIT_CODES;
 use clap::{Args, Parser, Subcommand};
 use keyface::geometry::{Point, Points5};
+use keyface::liveness::PassiveRules;
 use keyface_boards::selection::FORMS;
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -425,19 +426,19 @@ pub struct PadReportArgs {
     #[arg(long, value_name = "FILE")]
     pub onnx: PathBuf,
     /// Side of the model's input in pixels
-    #[arg(long, default_value_t = 80, value_parser = clap::value_parser!(u16).range(16..=512))]
+    #[arg(long, default_value_t = PassiveRules::USUAL.side as u16, value_parser = clap::value_parser!(u16).range(16..=512))]
     pub side: u16,
     /// Side of the crop over the longer side of the face's box
-    #[arg(long, default_value_t = 1.5)]
+    #[arg(long, default_value_t = PassiveRules::USUAL.expand)]
     pub expand: f32,
     /// Which output stands for a live face, from 0
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = PassiveRules::USUAL.real_class as u8)]
     pub real_class: u8,
     /// Probability of a live face from which the answer is 'real'
-    #[arg(long, default_value_t = 0.8, value_parser = unit)]
+    #[arg(long, default_value_t = PassiveRules::USUAL.real_from, value_parser = unit)]
     pub real_from: f32,
     /// Probability of a live face up to which the answer is 'spoof'
-    #[arg(long, default_value_t = 0.2, value_parser = unit)]
+    #[arg(long, default_value_t = PassiveRules::USUAL.spoof_to, value_parser = unit)]
     pub spoof_to: f32,
     #[command(flatten)]
     pub model: ModelArgs,

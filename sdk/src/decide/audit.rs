@@ -3,7 +3,9 @@
 //! One JSON object a line: a running number, the host's time, the event, the person's number in the gallery, and reasons. No score, no
 //! embedding, no picture, no name: names can be looked up as long as the person is enrolled, and not after.
 
-use std::io::Write;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 
 use super::{Decision, Verdict};
 use crate::error::{Error, Result};
@@ -74,6 +76,31 @@ impl<W: Write> Audit<W> {
     }
 }
 
+/// Opens a log file to append to, and makes it if there is none: the file, and the number of its next line, for [`Audit::new`].
+///
+/// # Errors
+/// [`crate::ErrorKind::Io`] if it cannot be opened or read.
+pub fn open(path: &Path) -> Result<(File, u64)> {
+    let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+    let mut file = file.map_err(|e| Error::io("open the audit log", &e))?;
+    let next = next_number(&mut file).map_err(|e| Error::io("read the audit log", &e))?;
+    Ok((file, next))
+}
+
+/// One more than the number of the last whole line, which is among the last bytes; 0 for a new log, and for what is no file.
+fn next_number(file: &mut File) -> io::Result<u64> {
+    const TAIL: u64 = 4096;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(0);
+    }
+    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL)))?;
+    let mut tail = String::new();
+    file.take(TAIL).read_to_string(&mut tail)?;
+    let number = |line: &str| line.strip_prefix(r#"{"n":"#)?.split(',').next()?.parse::<u64>().ok();
+    Ok(tail.lines().rev().find_map(number).map_or(0, |n| n + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Reasons;
@@ -113,6 +140,23 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_log_file_is_numbered_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit");
+        for wanted in [0, 2] {
+            let (file, first) = open(&path).unwrap();
+            assert_eq!(first, wanted);
+            let mut audit = Audit::new(file, first);
+            assert!(audit.write(1, Event::Wiped).unwrap());
+            assert!(audit.write(2, Event::Unlocked).unwrap());
+        }
+        // A line that a power cut tore does not count.
+        std::fs::write(&path, "{\"n\":7,\"at_ms\":1,\"event\":\"wiped\"}\n{\"n\":").unwrap();
+        assert_eq!(open(&path).unwrap().1, 8);
+        assert!(open(dir.path()).is_err());
     }
 
     #[test]

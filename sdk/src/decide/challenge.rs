@@ -83,6 +83,14 @@ pub struct ChallengeRules {
     pub identity: f32,
 }
 
+impl ChallengeRules {
+    /// Three actions, five seconds for each.
+    #[must_use]
+    pub fn new(identity: f32) -> Self {
+        ChallengeRules { actions: 3, timeout_us: 5_000_000, identity }
+    }
+}
+
 /// One challenge to one person.
 pub struct Challenge {
     rules: ChallengeRules,

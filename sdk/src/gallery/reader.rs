@@ -76,6 +76,12 @@ impl Reader {
         search(&self.state, probe)
     }
 
+    /// As [`Store::model`].
+    #[must_use]
+    pub fn model(&self) -> Option<ModelId> {
+        self.state.model
+    }
+
     /// Everybody, in order of enrolment.
     #[must_use]
     pub fn people(&self) -> Vec<Person> {

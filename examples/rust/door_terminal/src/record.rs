@@ -7,9 +7,9 @@
 use crate::counters::{Counters, Stage};
 use crate::output::Output;
 use heapless::spsc::{Consumer, Producer, Queue};
-use keyface::decide::audit::{Audit, Event};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom};
+use keyface::decide::audit::{self, Audit, Event};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -186,23 +186,8 @@ fn now_ms() -> u64 {
 
 /// Opens the log to append to, numbered on from its last line.
 fn open_audit(path: &Path) -> io::Result<Audit<File>> {
-    let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-    let next = next_number(&mut file)?;
+    let (file, next) = audit::open(path).map_err(io::Error::other)?;
     Ok(Audit::new(file, next))
-}
-
-/// One more than the number of the last whole line, which is among the last bytes; 0 for a new log.
-fn next_number(file: &mut File) -> io::Result<u64> {
-    const TAIL: u64 = 4096;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(0);
-    }
-    file.seek(SeekFrom::Start(metadata.len().saturating_sub(TAIL)))?;
-    let mut tail = String::new();
-    file.take(TAIL).read_to_string(&mut tail)?;
-    let number = |line: &str| line.strip_prefix(r#"{"n":"#)?.split(',').next()?.parse::<u64>().ok();
-    Ok(tail.lines().rev().find_map(number).map_or(0, |n| n + 1))
 }
 
 #[cfg(test)]
