@@ -61,6 +61,11 @@
 #define KF_MAX_NAME 64
 
 /**
+ * The most components of an embedding.
+ */
+#define KF_MAX_DIMENSION 512
+
+/**
  * What a call came to. Numbers are fixed for ever; later versions may add some.
  */
 enum kf_status
@@ -754,6 +759,158 @@ typedef uint32_t kf_policy;
 #endif // __cplusplus
 
 /**
+ * What an offered face led to.
+ */
+enum kf_progress
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * The accept was not confident enough, or the person has the new template already.
+     */
+    KF_PROGRESS_IGNORED = 0,
+    /**
+     * Kept; more are wanted.
+     */
+    KF_PROGRESS_WANTED = 1,
+    /**
+     * The shot does not agree with those before it: the person starts again.
+     */
+    KF_PROGRESS_DISAGREED = 2,
+    /**
+     * The new template is stored.
+     */
+    KF_PROGRESS_ENROLLED = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum kf_progress kf_progress;
+#else
+typedef uint32_t kf_progress;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Where a challenge stands; left and right as in the picture.
+ */
+enum kf_challenge_stage
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Ask the person to look straight into the camera.
+     */
+    KF_CHALLENGE_STAGE_LOOK_STRAIGHT = 0,
+    /**
+     * Ask to turn the head to the left of the picture.
+     */
+    KF_CHALLENGE_STAGE_TURN_LEFT = 1,
+    /**
+     * Ask to turn it to the right of the picture.
+     */
+    KF_CHALLENGE_STAGE_TURN_RIGHT = 2,
+    /**
+     * Ask to nod, up or down.
+     */
+    KF_CHALLENGE_STAGE_NOD = 3,
+    /**
+     * Ask to come closer.
+     */
+    KF_CHALLENGE_STAGE_COME_CLOSER = 4,
+    /**
+     * All was done.
+     */
+    KF_CHALLENGE_STAGE_PASSED = 5,
+    /**
+     * It is over: start another, with other actions.
+     */
+    KF_CHALLENGE_STAGE_FAILED = 6,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum kf_challenge_stage kf_challenge_stage;
+#else
+typedef uint32_t kf_challenge_stage;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Why a challenge failed.
+ */
+enum kf_challenge_failure
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * It has not failed.
+     */
+    KF_CHALLENGE_FAILURE_NONE = 0,
+    /**
+     * It took too long.
+     */
+    KF_CHALLENGE_FAILURE_TIMEOUT = 1,
+    /**
+     * The face was lost, or a second one came.
+     */
+    KF_CHALLENGE_FAILURE_FACE_LOST = 2,
+    /**
+     * The face jumped: another was put in its place.
+     */
+    KF_CHALLENGE_FAILURE_JUMPED = 3,
+    /**
+     * The face became somebody else's.
+     */
+    KF_CHALLENGE_FAILURE_SOMEBODY_ELSE = 4,
+    /**
+     * Another action than the one asked for.
+     */
+    KF_CHALLENGE_FAILURE_WRONG_ACTION = 5,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum kf_challenge_failure kf_challenge_failure;
+#else
+typedef uint32_t kf_challenge_failure;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * Events beside decisions.
+ */
+enum kf_event
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Somebody was enrolled.
+     */
+    KF_EVENT_ENROLLED = 1,
+    /**
+     * Somebody was removed.
+     */
+    KF_EVENT_REMOVED = 2,
+    /**
+     * All were removed.
+     */
+    KF_EVENT_WIPED = 3,
+    /**
+     * An operator ended the lock-outs.
+     */
+    KF_EVENT_UNLOCKED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum kf_event kf_event;
+#else
+typedef uint32_t kf_event;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
  * Texts of a pack.
  */
 enum kf_pack_field
@@ -902,10 +1059,22 @@ typedef uint32_t kf_camera_next;
 #endif // __cplusplus
 
 /**
+ * An audit log: one JSON object a line, with a running number, the host's time, the event, the person's number and reasons.
+ * No score, no name, no picture. A door that cannot write its log should stay shut: ask for the line before you open.
+ */
+typedef struct kf_audit kf_audit;
+
+/**
  * A source of frames: a camera, files, a program's output. One thread at a time. Only in libraries whose
  * kf_build_info.features say KF_FEATURE_BOARDS.
  */
 typedef struct kf_camera kf_camera;
+
+/**
+ * One challenge to one person. It stops what has no depth and no ears: a photograph held, moved, tilted. It does not stop
+ * a video chosen to fit, a live deepfake or a mask that is worn.
+ */
+typedef struct kf_challenge kf_challenge;
 
 /**
  * The state machine of one door. It starts at DENY, and every failure leads back there.
@@ -923,7 +1092,8 @@ typedef struct kf_engine kf_engine;
 typedef struct kf_enrolment kf_enrolment;
 
 /**
- * Enrolled people: the single writer of a gallery's file, or one of its many readers.
+ * Enrolled people: the single writer of a gallery's file, or one of its many readers. If a sync fails nobody knows what is
+ * on the disk: from then on changes answer KF_STATUS_POISONED, searches go on, and opening the gallery again settles it.
  */
 typedef struct kf_gallery kf_gallery;
 
@@ -933,9 +1103,22 @@ typedef struct kf_gallery kf_gallery;
 typedef struct kf_key kf_key;
 
 /**
+ * A change to a new model. Both models run for a while, each with an engine and a pipeline of its own: whoever is let in
+ * under the old one with a wide margin lends the same face, described by the new one, to a new template. Shots live in
+ * memory only and are wiped when freed; what is stored survives restarts.
+ */
+typedef struct kf_migration kf_migration;
+
+/**
  * A verified model pack: one file with networks, manifest, calibration and golden vectors.
  */
 typedef struct kf_pack kf_pack;
+
+/**
+ * A passive check: your own ONNX classifier of face crops. Keyface ships no such model and claims nothing for one;
+ * `keyface pad-report` measures yours. Only in libraries whose kf_build_info.features say KF_FEATURE_ONNX.
+ */
+typedef struct kf_passive kf_passive;
 
 /**
  * The steps from frame to template with their buffers. One thread at a time; make one per camera.
@@ -1389,6 +1572,40 @@ typedef struct kf_person {
 } kf_person;
 
 /**
+ * A template as the gallery stores it, for the person who asks what is stored of them. Biometric data: wipe it after use.
+ */
+typedef struct kf_stored_template {
+    /**
+     * Number of the template.
+     */
+    uint64_t record;
+    /**
+     * Number of the person.
+     */
+    uint64_t person;
+    /**
+     * When it was enrolled, by the host's clock: milliseconds since 1970.
+     */
+    uint64_t at_ms;
+    /**
+     * The model that made it.
+     */
+    uint8_t model_id[32];
+    /**
+     * Components in use.
+     */
+    uint32_t dimension;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * The components, quantised: divided by their length they are the embedding. Unused ones are zero.
+     */
+    int8_t components[512];
+} kf_stored_template;
+
+/**
  * How to enrol. Fill it by kf_enrolment_rules_init. Times are microseconds.
  */
 typedef struct kf_enrolment_rules {
@@ -1555,6 +1772,82 @@ typedef struct kf_decision {
      */
     uint64_t person;
 } kf_decision;
+
+/**
+ * How strict a challenge is. Fill it by kf_challenge_rules_init.
+ */
+typedef struct kf_challenge_rules {
+    /**
+     * sizeof(kf_challenge_rules).
+     */
+    uint32_t struct_size;
+    /**
+     * Number of actions, 1..=8. Default 3: one of 36 orders.
+     */
+    uint32_t actions;
+    /**
+     * Time for each, in microseconds. Default 5 s.
+     */
+    uint64_t timeout_us;
+    /**
+     * Every frame is at least so alike to the first: below the operating point, since heads turn.
+     */
+    float identity;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+} kf_challenge_rules;
+
+/**
+ * Where a challenge stands.
+ */
+typedef struct kf_challenge_state {
+    /**
+     * A kf_challenge_stage. Only KF_CHALLENGE_STAGE_PASSED is KF_LIVENESS_REAL for the decider.
+     */
+    uint32_t stage;
+    /**
+     * A kf_challenge_failure.
+     */
+    uint32_t failure;
+} kf_challenge_state;
+
+/**
+ * How a passive model is fed and read. Fill it by kf_passive_rules_init.
+ */
+typedef struct kf_passive_rules {
+    /**
+     * sizeof(kf_passive_rules).
+     */
+    uint32_t struct_size;
+    /**
+     * Side of the model's square input in pixels, 16..=512; planar RGB, -1..1. Default 80.
+     */
+    uint32_t side;
+    /**
+     * The crop is a square around the face's box, this many times its longer side, 0.5..=4. Default 1.5.
+     */
+    float expand;
+    /**
+     * Which of the model's outputs stands for a live face, from 0; all outputs are logits of one softmax. Default 1.
+     */
+    uint32_t real_class;
+    /**
+     * From this probability of a live face on the answer is KF_LIVENESS_REAL. Default 0.8.
+     */
+    float real_from;
+    /**
+     * Up to this one it is KF_LIVENESS_SPOOF; between the two KF_LIVENESS_UNSURE. Default 0.2.
+     */
+    float spoof_to;
+} kf_passive_rules;
+
+/**
+ * Takes one line, `length` bytes of UTF-8 that end with a newline, valid during the call only. 1 if it is kept safely, 0 if
+ * not. It must not use the same log, throw or longjmp.
+ */
+typedef uint32_t (*kf_audit_callback)(const char *line, size_t length, void *userdata);
 
 /**
  * How frames are wanted. Fill it by kf_camera_settings_init; what is not named here has the defaults of `keyface-boards`.
@@ -2217,6 +2510,19 @@ kf_status kf_gallery_refresh(struct kf_gallery *gallery,
 kf_status kf_gallery_get_info(const struct kf_gallery *gallery, struct kf_gallery_info *info);
 
 /**
+ * The model that people are enrolled under: 32 bytes, as kf_engine_info.model_id. During a change of model, the new one.
+ *
+ * - Ownership: `model_id`, 32 bytes, is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: any number at once.
+ * - Memory: allocates nothing.
+ * - Blocks: no.
+ * - Status: KF_STATUS_NOT_FOUND before the first enrolment.
+ */
+kf_status kf_gallery_get_model(const struct kf_gallery *gallery,
+                               uint8_t *model_id);
+
+/**
  * The people most alike to `probe`, each with the best of their templates, most alike first. Nobody is a count of 0.
  * `capacity`, 1 to KF_MAX_MATCHES (2 are enough for a decision), is how many are wanted; fewer are given if fewer are
  * enrolled.
@@ -2288,6 +2594,18 @@ kf_status kf_gallery_remove(struct kf_gallery *gallery,
                             size_t *removed);
 
 /**
+ * Removes one template, by the number that kf_match.record gives, and the person with the last one.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: the gallery needs to be yours alone.
+ * - Memory: allocates.
+ * - Blocks: writes and syncs the file, may rewrite it.
+ * - Status: KF_STATUS_NOT_FOUND, KF_STATUS_IO.
+ */
+kf_status kf_gallery_remove_record(struct kf_gallery *gallery, uint64_t record);
+
+/**
  * Writes the file anew without what was removed, under a fresh data key, and from now on under `key`.
  *
  * - Ownership: all is the caller's.
@@ -2355,6 +2673,23 @@ kf_status kf_gallery_find(const struct kf_gallery *gallery,
                           struct kf_person *result);
 
 /**
+ * All that is stored of a person: `count` templates, in order of enrolment.
+ *
+ * - Ownership: `templates` is the caller's; it holds biometric data then: wipe it after use.
+ * - NULL: `templates` may be NULL if `capacity` is 0.
+ * - Threads: any number at once.
+ * - Memory: allocates a copy, wipes and frees it.
+ * - Blocks: no.
+ * - Status: KF_STATUS_NOT_FOUND, KF_STATUS_CAPACITY_EXCEEDED.
+ */
+kf_status kf_gallery_export(const struct kf_gallery *gallery,
+                            const char *name,
+                            size_t name_length,
+                            struct kf_stored_template *templates,
+                            size_t capacity,
+                            size_t *count);
+
+/**
  * Fills in the defaults for an operating point: the threshold from kf_pack_get_threshold.
  *
  * - Ownership: `rules` is the caller's.
@@ -2410,6 +2745,21 @@ kf_status kf_enrolment_step(struct kf_enrolment *enrolment,
                             struct kf_guidance *guidance);
 
 /**
+ * The shots fused by landmark score, without those that disagree with the rest: what kf_enrolment_commit would store. For a
+ * host that keeps templates elsewhere, such as on a server.
+ *
+ * - Ownership: all is the caller's; `result`, from kf_template_new, is overwritten.
+ * - NULL: nothing may be NULL.
+ * - Threads: `result` needs to be yours alone.
+ * - Memory: allocates the sum and frees it.
+ * - Blocks: no.
+ * - Status: KF_STATUS_INVALID_ARGUMENT also unless all shots are taken and most of them agree;
+ *   KF_STATUS_MODEL_MISMATCH if `result` is another engine's.
+ */
+kf_status kf_enrolment_get_template(const struct kf_enrolment *enrolment,
+                                    struct kf_template *result);
+
+/**
  * Stores the person; with `replace` 1 in place of all that is stored of a person of that name, with 0 as a new one.
  * Whatever it comes to, the enrolment is over and its shots are wiped: start another.
  *
@@ -2428,6 +2778,92 @@ kf_status kf_enrolment_commit(struct kf_enrolment *enrolment,
                               uint64_t at_ms,
                               uint32_t replace,
                               uint64_t *person);
+
+/**
+ * Begins, or after a restart goes on with, a change to the model `new_model_id`, 32 bytes as kf_engine_info.model_id, under
+ * which new people are enrolled from now on. `shots` (1 to 8) confident accepts enrol a person again. Confident: a score of
+ * at least `confident` under the old model, well above its threshold. The shots must be alike by at least `agree`, the
+ * threshold of the new model.
+ *
+ * - Ownership: the caller frees `*migration` by kf_migration_free, and hands the same gallery to every call.
+ * - NULL: nothing may be NULL.
+ * - Threads: the gallery needs to be yours alone.
+ * - Memory: allocates.
+ * - Blocks: writes and syncs the gallery's file.
+ * - Status: KF_STATUS_INVALID_ARGUMENT also while templates of two other models are stored; KF_STATUS_IO.
+ */
+kf_status kf_migration_begin(struct kf_gallery *gallery,
+                             const uint8_t *new_model_id,
+                             uint32_t shots,
+                             float confident,
+                             float agree,
+                             struct kf_migration **migration);
+
+/**
+ * Frees a migration and wipes the shots under way. What is stored stays: kf_migration_begin goes on with it.
+ *
+ * - Ownership: takes `migration`.
+ * - NULL: does nothing.
+ * - Threads: any; no other call may use the handle then or later.
+ * - Memory: frees.
+ * - Blocks: no.
+ * - Status: none.
+ */
+void kf_migration_free(struct kf_migration *migration);
+
+/**
+ * Offers the face of a person who was just let in under the old model with `score` (kf_match.score): its embedding by the
+ * new model's pipeline and its kf_quality.landmark_score. `progress` becomes a kf_progress, `wanted` the number of shots
+ * that are still wanted of the person, 0 unless it is KF_PROGRESS_WANTED.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: migration and gallery need to be yours alone.
+ * - Memory: allocates a template for a shot that is kept; of 256 people at most at a time.
+ * - Blocks: with the last shot writes and syncs the gallery's file.
+ * - Status: KF_STATUS_MODEL_MISMATCH if the embedding is not the new model's; otherwise as kf_gallery_enrol.
+ */
+kf_status kf_migration_offer(struct kf_migration *migration,
+                             struct kf_gallery *gallery,
+                             uint64_t person,
+                             float score,
+                             const struct kf_template *embedding,
+                             float landmark_score,
+                             uint64_t at_ms,
+                             uint32_t *progress,
+                             uint32_t *wanted);
+
+/**
+ * How many people have no template of the new model yet.
+ *
+ * - Ownership: `people` is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: any number at once.
+ * - Memory: allocates a list of people, frees it.
+ * - Blocks: no.
+ * - Status: KF_STATUS_INVALID_ARGUMENT also for a reader of the gallery.
+ */
+kf_status kf_migration_remaining(const struct kf_migration *migration,
+                                 const struct kf_gallery *gallery,
+                                 size_t *people);
+
+/**
+ * Ends the change: the templates of `old_model_id`, 32 bytes, go, and with `abandon` 1 whoever was not enrolled again with
+ * them. Then the file is written anew without them. Whatever it comes to, the migration is over, and begun anew by
+ * kf_migration_begin: ask kf_migration_remaining first.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: migration and gallery need to be yours alone.
+ * - Memory: allocates.
+ * - Blocks: writes and syncs a whole file.
+ * - Status: KF_STATUS_INVALID_ARGUMENT also if people remain and `abandon` is 0, and for the model that people are enrolled
+ *   under; KF_STATUS_IO.
+ */
+kf_status kf_migration_finish(struct kf_migration *migration,
+                              struct kf_gallery *gallery,
+                              const uint8_t *old_model_id,
+                              uint32_t abandon);
 
 /**
  * Fills in the defaults for a threshold from kf_pack_get_threshold.
@@ -2534,6 +2970,244 @@ kf_status kf_decider_clock_restarted(struct kf_decider *decider,
  * - Status: no other.
  */
 kf_status kf_decider_unlock(struct kf_decider *decider);
+
+/**
+ * Fills in the defaults. `identity`, as in kf_challenge_rules, lies below the threshold from kf_pack_get_threshold.
+ *
+ * - Ownership: `rules` is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: any.
+ * - Memory: allocates nothing.
+ * - Blocks: no.
+ * - Status: no other.
+ */
+kf_status kf_challenge_rules_init(float identity,
+                                  struct kf_challenge_rules *rules);
+
+/**
+ * Makes a challenge whose actions follow from `seed`: take it from the system's random numbers (getrandom), anew each time,
+ * not from a clock: whoever can guess it has a video that fits.
+ *
+ * - Ownership: the caller frees `*challenge` by kf_challenge_free.
+ * - NULL: nothing may be NULL.
+ * - Threads: any.
+ * - Memory: allocates.
+ * - Blocks: no.
+ * - Status: no other.
+ */
+kf_status kf_challenge_new(uint64_t seed,
+                           const struct kf_challenge_rules *rules,
+                           struct kf_challenge **challenge);
+
+/**
+ * Ends a challenge; the embedding of its first frame is wiped.
+ *
+ * - Ownership: takes `challenge`.
+ * - NULL: does nothing.
+ * - Threads: any; no other call may use the handle then or later.
+ * - Memory: frees.
+ * - Blocks: no.
+ * - Status: none.
+ */
+void kf_challenge_free(struct kf_challenge *challenge);
+
+/**
+ * Takes one frame of time `time_us`: the one face in it and its embedding, or neither if there was none or more than one.
+ * Frames come at most 0.7 s apart, from the first to the last.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: `face` and `embedding` may both be NULL, which ends the challenge.
+ * - Threads: the challenge needs to be yours alone.
+ * - Memory: allocates a template when the straight look is complete.
+ * - Blocks: no.
+ * - Status: KF_STATUS_MODEL_MISMATCH: the challenge has failed then.
+ */
+kf_status kf_challenge_step(struct kf_challenge *challenge,
+                            uint64_t time_us,
+                            const struct kf_face *face,
+                            const struct kf_template *embedding,
+                            struct kf_challenge_state *state);
+
+/**
+ * Where a challenge stands.
+ *
+ * - Ownership: `state` is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: any number at once.
+ * - Memory: allocates nothing.
+ * - Blocks: no.
+ * - Status: no other.
+ */
+kf_status kf_challenge_get_state(const struct kf_challenge *challenge, struct kf_challenge_state *state);
+
+/**
+ * Fills in the defaults of `keyface pad-report`. What a model needs is in its own description.
+ *
+ * - Ownership: `rules` is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: any.
+ * - Memory: allocates nothing.
+ * - Blocks: no.
+ * - Status: no other.
+ */
+kf_status kf_passive_rules_init(struct kf_passive_rules *rules);
+
+/**
+ * Loads the ONNX model in `bytes`.
+ *
+ * - Ownership: the caller frees `*passive` by kf_passive_free; `bytes` is read during the call.
+ * - NULL: nothing may be NULL.
+ * - Threads: any.
+ * - Memory: allocates the model and its buffers.
+ * - Blocks: reads and plans the model.
+ * - Status: KF_STATUS_UNSUPPORTED_PACK if the model cannot be read or does not take the input, and in a library without
+ *   KF_FEATURE_ONNX.
+ */
+kf_status kf_passive_new(const uint8_t *bytes,
+                         size_t length,
+                         const struct kf_passive_rules *rules,
+                         struct kf_passive **passive);
+
+/**
+ * Frees a passive check.
+ *
+ * - Ownership: takes `passive`.
+ * - NULL: does nothing.
+ * - Threads: any; no other call may use the handle then or later.
+ * - Memory: frees.
+ * - Blocks: no.
+ * - Status: none.
+ */
+void kf_passive_free(struct kf_passive *passive);
+
+/**
+ * Judges one face of a frame: `liveness` becomes KF_LIVENESS_REAL, KF_LIVENESS_SPOOF or KF_LIVENESS_UNSURE, for
+ * kf_observation.liveness. What no crop can be made of is KF_LIVENESS_UNSURE.
+ *
+ * - Ownership: `frame` is lent for the call; all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: the check needs to be yours alone.
+ * - Memory: allocates inside the network engine and frees it; the crop is wiped.
+ * - Blocks: computes: as long as your model takes.
+ * - Status: KF_STATUS_INVALID_FRAME; KF_STATUS_UNSUPPORTED_PACK if the model has no output `real_class`.
+ */
+kf_status kf_passive_check(struct kf_passive *passive,
+                           const struct kf_frame *frame,
+                           const struct kf_face *face,
+                           uint32_t *liveness);
+
+/**
+ * Opens the log file at `path` to append to, and makes it if there is none; lines are numbered on from its last one.
+ *
+ * - Ownership: the caller frees `*audit` by kf_audit_free.
+ * - NULL: nothing may be NULL.
+ * - Threads: any.
+ * - Memory: allocates.
+ * - Blocks: reads the end of the file.
+ * - Status: KF_STATUS_IO.
+ */
+kf_status kf_audit_open(const char *path,
+                        size_t path_length,
+                        struct kf_audit **audit);
+
+/**
+ * Makes a log whose lines go to `callback`, numbered from `first`: for a server, a journal, a signed file.
+ *
+ * - Ownership: the caller frees `*audit` by kf_audit_free; `userdata` goes to `callback` and must live as long as the log.
+ * - NULL: `userdata` may be NULL.
+ * - Threads: any; `callback` runs on the thread that writes.
+ * - Memory: allocates.
+ * - Blocks: no.
+ * - Status: no other.
+ */
+kf_status kf_audit_new(kf_audit_callback callback,
+                       void *userdata,
+                       uint64_t first,
+                       struct kf_audit **audit);
+
+/**
+ * Closes and frees a log.
+ *
+ * - Ownership: takes `audit`.
+ * - NULL: does nothing.
+ * - Threads: any; no other call may use the handle then or later.
+ * - Memory: frees.
+ * - Blocks: no.
+ * - Status: none.
+ */
+void kf_audit_free(struct kf_audit *audit);
+
+/**
+ * Writes a decision. `written` becomes 1, or 0 for one that needs no line: WAIT, and a DENY that is the event before again,
+ * so that an empty corridor fills no disk. `at_ms` is the host's clock, milliseconds since 1970.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: the log needs to be yours alone.
+ * - Memory: allocates the line, frees it.
+ * - Blocks: writes to the file, without a sync, or runs the callback.
+ * - Status: KF_STATUS_IO: keep the door shut if your rules ask for a record.
+ */
+kf_status kf_audit_write_decision(struct kf_audit *audit,
+                                  uint64_t at_ms,
+                                  const struct kf_decision *decided,
+                                  uint32_t *written);
+
+/**
+ * Writes an `event`, a kf_event; `person` is who was enrolled or removed, otherwise 0. `written` becomes 1.
+ *
+ * - Ownership: all is the caller's.
+ * - NULL: nothing may be NULL.
+ * - Threads: the log needs to be yours alone.
+ * - Memory: allocates the line, frees it.
+ * - Blocks: as kf_audit_write_decision.
+ * - Status: KF_STATUS_IO.
+ */
+kf_status kf_audit_write_event(struct kf_audit *audit,
+                               uint64_t at_ms,
+                               uint32_t event,
+                               uint64_t person,
+                               uint32_t *written);
+
+/**
+ * The reasons of a decision (kf_decision.reasons) in English words, such as `no match, door locked`: what the `keyface`
+ * programs print. `count` becomes the length in bytes; no NUL is written. Nothing for 0.
+ *
+ * - Ownership: `buffer` is the caller's.
+ * - NULL: `buffer` may be NULL if `capacity` is 0.
+ * - Threads: any.
+ * - Memory: allocates the text, frees it.
+ * - Blocks: no.
+ * - Status: KF_STATUS_CAPACITY_EXCEEDED; KF_STATUS_INVALID_ARGUMENT for a bit that has no meaning.
+ */
+kf_status kf_decision_reasons_text(uint32_t reasons,
+                                   char *buffer,
+                                   size_t capacity,
+                                   size_t *count);
+
+/**
+ * The reasons of a poor view (kf_quality.reasons) in English words. Otherwise as kf_decision_reasons_text.
+ *
+ * - Ownership: `buffer` is the caller's.
+ * - NULL: `buffer` may be NULL if `capacity` is 0.
+ * - Threads: any.
+ * - Memory: allocates the text, frees it.
+ * - Blocks: no.
+ * - Status: as kf_decision_reasons_text.
+ */
+kf_status kf_quality_reasons_text(uint32_t reasons, char *buffer, size_t capacity, size_t *count);
+
+/**
+ * The faults of a camera path (kf_selftest_frame) in English words. Otherwise as kf_decision_reasons_text.
+ *
+ * - Ownership: `buffer` is the caller's.
+ * - NULL: `buffer` may be NULL if `capacity` is 0.
+ * - Threads: any.
+ * - Memory: allocates the text, frees it.
+ * - Blocks: no.
+ * - Status: as kf_decision_reasons_text.
+ */
+kf_status kf_faults_text(uint32_t faults, char *buffer, size_t capacity, size_t *count);
 
 /**
  * The test card of `width` x `height` pixels (64..=16384 a side): 8-bit red, green, blue without padding. Feed it in place of

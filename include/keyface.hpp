@@ -10,6 +10,7 @@
 
 #include "keyface.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -81,6 +82,53 @@ private:
     T value_;
 };
 
+namespace detail {
+/// A text from a function that fills a buffer and, for capacity 0, says how much there is.
+template <typename F> result<std::string> text_from(F fill) {
+    std::size_t length = 0;
+    kf_status status = fill(nullptr, 0, &length);
+    std::string text(length, '\0');
+    if (status == KF_STATUS_OK && length > 0) {
+        status = fill(&text[0], text.size(), &length);
+    }
+    return result<std::string>(status, std::move(text));
+}
+
+/// A list from such a function.
+template <typename T, typename F> result<std::vector<T>> list_from(F fill) {
+    std::size_t count = 0;
+    kf_status status = fill(nullptr, 0, &count);
+    std::vector<T> list(count);
+    if (status == KF_STATUS_OK && count > 0) {
+        status = fill(list.data(), list.size(), &count);
+        list.resize(count);
+    }
+    return result<std::vector<T>>(status, std::move(list));
+}
+} // namespace detail
+
+/// What a model is, as templates carry it.
+typedef std::array<std::uint8_t, 32> model_id;
+
+/// The reasons of a decision in words.
+inline result<std::string> decision_reasons(std::uint32_t reasons) {
+    return detail::text_from([&](char *to, std::size_t room, std::size_t *count) {
+        return kf_decision_reasons_text(reasons, to, room, count);
+    });
+}
+/// The reasons of a poor view in words.
+inline result<std::string> quality_reasons(std::uint32_t reasons) {
+    return detail::text_from([&](char *to, std::size_t room, std::size_t *count) {
+        return kf_quality_reasons_text(reasons, to, room, count);
+    });
+}
+/// The faults of a camera path in words.
+inline result<std::string> faults(std::uint32_t bits) {
+    return detail::text_from([&](char *to, std::size_t room, std::size_t *count) {
+        return kf_faults_text(bits, to, room, count);
+    });
+}
+
 /// Owns a handle.
 template <typename H, void (*Free)(H *)> class owner {
 public:
@@ -118,19 +166,21 @@ public:
         kf_status status = kf_pack_open(path.data(), path.size(), key, &handle);
         return made<pack>(status, handle);
     }
+    /// The bytes are copied.
+    static result<pack> from_memory(const std::uint8_t *bytes, std::size_t length, const std::uint8_t *key = nullptr) {
+        kf_pack *handle = nullptr;
+        kf_status status = kf_pack_from_memory(bytes, length, key, &handle);
+        return made<pack>(status, handle);
+    }
     result<kf_pack_info> info() const {
         kf_pack_info info = {};
         kf_status status = kf_pack_get_info(get(), &info);
         return result<kf_pack_info>(status, std::move(info));
     }
     result<std::string> text(kf_pack_field field) const {
-        std::size_t length = 0;
-        kf_status status = kf_pack_get_text(get(), field, nullptr, 0, &length);
-        std::string text(length, '\0');
-        if (status == KF_STATUS_OK && length > 0) {
-            status = kf_pack_get_text(get(), field, &text[0], text.size(), &length);
-        }
-        return result<std::string>(status, std::move(text));
+        return detail::text_from([&](char *to, std::size_t room, std::size_t *count) {
+            return kf_pack_get_text(get(), field, to, room, count);
+        });
     }
     result<float> threshold(kf_policy policy, double rate, std::size_t templates) const {
         float threshold = 0;
@@ -181,6 +231,25 @@ public:
         kf_status status = kf_template_copy(get(), &handle);
         return made<embedding>(status, handle);
     }
+    /// One embedding from shots of one person and their weights, as many of both.
+    status_of fuse(const std::vector<const embedding *> &shots, const std::vector<float> &weights) {
+        std::vector<const kf_template *> handles;
+        for (const embedding *shot : shots) {
+            handles.push_back(shot->get());
+        }
+        return handles.size() == weights.size() ? kf_template_fuse(handles.data(), weights.data(), weights.size(), get())
+                                                : KF_STATUS_INVALID_ARGUMENT;
+    }
+    /// Takes an embedding that was made elsewhere with the same model.
+    status_of import_values(const std::vector<float> &values) {
+        return kf_template_import(values.data(), values.size(), get());
+    }
+    /// The components: biometric data, wipe them after use.
+    result<std::vector<float>> export_values() const {
+        return detail::list_from<float>([&](float *to, std::size_t room, std::size_t *count) {
+            return kf_template_export(get(), to, room, count);
+        });
+    }
     result<float> similarity(const embedding &other) const {
         float cosine = 0;
         kf_status status = kf_template_similarity(get(), other.get(), &cosine);
@@ -218,6 +287,10 @@ public:
         kf_status status = kf_pipeline_describe(get(), &frame, &face, into.get(), &described.quality, &is_face);
         described.is_face = is_face == 1;
         return result<description>(status, std::move(described));
+    }
+    /// A picture of 112x112 pixels that is aligned already; points: null, or five.
+    status_of embed_aligned(const kf_frame &frame, const kf_point *points, embedding &into) {
+        return kf_pipeline_embed_aligned(get(), &frame, points, into.get());
     }
 };
 
@@ -279,6 +352,14 @@ public:
         kf_status status = kf_gallery_enrol(get(), name.data(), name.size(), list, 1, at_ms, &person);
         return result<std::uint64_t>(status, std::move(person));
     }
+    /// One embedding in place of all that is stored of a person.
+    result<std::uint64_t> replace(const std::string &name, const embedding &of, std::uint64_t at_ms) {
+        const kf_template *list[1] = {of.get()};
+        std::uint64_t person = 0;
+        kf_status status = kf_gallery_replace(get(), name.data(), name.size(), list, 1, at_ms, &person);
+        return result<std::uint64_t>(status, std::move(person));
+    }
+    status_of remove_record(std::uint64_t record) { return kf_gallery_remove_record(get(), record); }
     result<std::size_t> remove(const std::string &name) {
         std::size_t removed = 0;
         kf_status status = kf_gallery_remove(get(), name.data(), name.size(), &removed);
@@ -289,16 +370,35 @@ public:
         kf_status status = kf_gallery_get_person(get(), id, &person);
         return result<kf_person>(status, std::move(person));
     }
-    result<std::vector<kf_person>> people() const {
-        std::size_t count = 0;
-        kf_status status = kf_gallery_get_people(get(), 0, nullptr, 0, &count);
-        std::vector<kf_person> people(count);
-        if (status == KF_STATUS_OK && count > 0) {
-            status = kf_gallery_get_people(get(), 0, people.data(), people.size(), &count);
-            people.resize(count);
-        }
-        return result<std::vector<kf_person>>(status, std::move(people));
+    result<kf_person> find(const std::string &name) const {
+        kf_person person = {};
+        kf_status status = kf_gallery_find(get(), name.data(), name.size(), &person);
+        return result<kf_person>(status, std::move(person));
     }
+    result<std::vector<kf_person>> people() const {
+        return detail::list_from<kf_person>([&](kf_person *to, std::size_t room, std::size_t *count) {
+            return kf_gallery_get_people(get(), 0, to, room, count);
+        });
+    }
+    /// All that is stored of a person: biometric data, wipe it after use.
+    result<std::vector<kf_stored_template>> export_person(const std::string &name) const {
+        return detail::list_from<kf_stored_template>([&](kf_stored_template *to, std::size_t room, std::size_t *count) {
+            return kf_gallery_export(get(), name.data(), name.size(), to, room, count);
+        });
+    }
+    /// The model that people are enrolled under.
+    result<model_id> model() const {
+        model_id id = {};
+        kf_status status = kf_gallery_get_model(get(), id.data());
+        return result<model_id>(status, std::move(id));
+    }
+    /// For a reader: whether the file has changed and was read again.
+    result<bool> refresh() {
+        std::uint32_t changed = 0;
+        kf_status status = kf_gallery_refresh(get(), &changed);
+        return result<bool>(status, changed == 1);
+    }
+    status_of rotate_key(const key &to) { return kf_gallery_compact(get(), to.get()); }
     status_of compact() { return kf_gallery_compact(get(), nullptr); }
     status_of wipe() { return kf_gallery_wipe(get()); }
 };
@@ -324,6 +424,8 @@ public:
             kf_enrolment_commit(get(), to.get(), name.data(), name.size(), at_ms, replace ? 1 : 0, &person);
         return result<std::uint64_t>(status, std::move(person));
     }
+    /// What commit would store, for a host that keeps templates elsewhere.
+    status_of fused(embedding &into) const { return kf_enrolment_get_template(get(), into.get()); }
 
 private:
     result<kf_guidance> step(std::uint64_t time_us, kf_view view, const kf_face *face, const kf_quality *quality,
@@ -331,6 +433,41 @@ private:
         kf_guidance guidance = {};
         kf_status status = kf_enrolment_step(get(), time_us, view, face, quality, of, &guidance);
         return result<kf_guidance>(status, std::move(guidance));
+    }
+};
+
+/// A change to a new model: people are enrolled again as they pass.
+class migration : public owner<kf_migration, kf_migration_free> {
+public:
+    using owner::owner;
+    migration() = default;
+    static result<migration> begin(gallery &of, const model_id &to, std::uint32_t shots, float confident, float agree) {
+        kf_migration *handle = nullptr;
+        kf_status status = kf_migration_begin(of.get(), to.data(), shots, confident, agree, &handle);
+        return made<migration>(status, handle);
+    }
+    /// What an offer led to, and how many shots are still wanted.
+    struct outcome {
+        kf_progress progress;
+        std::uint32_t wanted;
+        outcome() : progress(KF_PROGRESS_IGNORED), wanted(0) {}
+    };
+    result<outcome> offer(gallery &of, std::uint64_t person, float score, const embedding &by_new, float landmark_score,
+                          std::uint64_t at_ms) {
+        outcome came;
+        std::uint32_t progress = KF_PROGRESS_IGNORED;
+        kf_status status = kf_migration_offer(get(), of.get(), person, score, by_new.get(), landmark_score, at_ms,
+                                              &progress, &came.wanted);
+        came.progress = static_cast<kf_progress>(progress);
+        return result<outcome>(status, std::move(came));
+    }
+    result<std::size_t> remaining(const gallery &of) const {
+        std::size_t people = 0;
+        kf_status status = kf_migration_remaining(get(), of.get(), &people);
+        return result<std::size_t>(status, std::move(people));
+    }
+    status_of finish(gallery &of, const model_id &old, bool abandon = false) {
+        return kf_migration_finish(get(), of.get(), old.data(), abandon ? 1 : 0);
     }
 };
 
@@ -352,6 +489,86 @@ public:
         return result<kf_decision>(status, std::move(decision));
     }
     status_of unlock() { return kf_decider_unlock(get()); }
+    status_of set_threshold(float threshold) { return kf_decider_set_threshold(get(), threshold); }
+    status_of clock_restarted(std::uint64_t time_us) { return kf_decider_clock_restarted(get(), time_us); }
+    /// When a lock-out ends, of a person or for 0 of the door; 0 if there is none.
+    result<std::uint64_t> locked_until(std::uint64_t person, std::uint64_t time_us) const {
+        std::uint64_t until = 0;
+        kf_status status = kf_decider_locked_until(get(), person, time_us, &until);
+        return result<std::uint64_t>(status, std::move(until));
+    }
+};
+
+/// An active challenge to one person.
+class challenge : public owner<kf_challenge, kf_challenge_free> {
+public:
+    using owner::owner;
+    challenge() = default;
+    static result<challenge> make(std::uint64_t seed, const kf_challenge_rules &rules) {
+        kf_challenge *handle = nullptr;
+        kf_status status = kf_challenge_new(seed, &rules, &handle);
+        return made<challenge>(status, handle);
+    }
+    result<kf_challenge_state> face(std::uint64_t time_us, const kf_face &face, const embedding &of) {
+        kf_challenge_state state = {};
+        kf_status status = kf_challenge_step(get(), time_us, &face, of.get(), &state);
+        return result<kf_challenge_state>(status, std::move(state));
+    }
+    /// No face, or more than one: the challenge is over.
+    result<kf_challenge_state> nobody(std::uint64_t time_us) {
+        kf_challenge_state state = {};
+        kf_status status = kf_challenge_step(get(), time_us, nullptr, nullptr, &state);
+        return result<kf_challenge_state>(status, std::move(state));
+    }
+    result<kf_challenge_state> state() const {
+        kf_challenge_state state = {};
+        kf_status status = kf_challenge_get_state(get(), &state);
+        return result<kf_challenge_state>(status, std::move(state));
+    }
+};
+
+/// A passive check by your own ONNX model; in libraries with KF_FEATURE_ONNX.
+class passive : public owner<kf_passive, kf_passive_free> {
+public:
+    using owner::owner;
+    passive() = default;
+    static result<passive> make(const std::uint8_t *bytes, std::size_t length, const kf_passive_rules &rules) {
+        kf_passive *handle = nullptr;
+        kf_status status = kf_passive_new(bytes, length, &rules, &handle);
+        return made<passive>(status, handle);
+    }
+    result<kf_liveness> check(const kf_frame &frame, const kf_face &face) {
+        std::uint32_t liveness = KF_LIVENESS_UNSURE;
+        kf_status status = kf_passive_check(get(), &frame, &face, &liveness);
+        return result<kf_liveness>(status, static_cast<kf_liveness>(liveness));
+    }
+};
+
+/// The audit log.
+class audit : public owner<kf_audit, kf_audit_free> {
+public:
+    using owner::owner;
+    audit() = default;
+    static result<audit> open(const std::string &path) {
+        kf_audit *handle = nullptr;
+        kf_status status = kf_audit_open(path.data(), path.size(), &handle);
+        return made<audit>(status, handle);
+    }
+    static result<audit> make(kf_audit_callback callback, void *userdata = nullptr, std::uint64_t first = 0) {
+        kf_audit *handle = nullptr;
+        kf_status status = kf_audit_new(callback, userdata, first, &handle);
+        return made<audit>(status, handle);
+    }
+    /// Whether a line was needed.
+    result<bool> write(std::uint64_t at_ms, const kf_decision &decision) {
+        std::uint32_t written = 0;
+        kf_status status = kf_audit_write_decision(get(), at_ms, &decision, &written);
+        return result<bool>(status, written == 1);
+    }
+    status_of write(std::uint64_t at_ms, kf_event event, std::uint64_t person = 0) {
+        std::uint32_t written = 0;
+        return kf_audit_write_event(get(), at_ms, event, person, &written);
+    }
 };
 
 /// A source of frames; in libraries with KF_FEATURE_BOARDS.
@@ -395,6 +612,17 @@ public:
         taken.next_ = static_cast<kf_camera_next>(next);
         taken.from_ = status == KF_STATUS_OK && next == KF_CAMERA_NEXT_FRAME ? get() : nullptr;
         return result<loan>(status, std::move(taken));
+    }
+    result<kf_camera_health> health() {
+        kf_camera_health health = {};
+        kf_status status = kf_camera_get_health(get(), &health);
+        return result<kf_camera_health>(status, std::move(health));
+    }
+    /// What the source is, for people.
+    result<std::string> describe() {
+        return detail::text_from([&](char *to, std::size_t room, std::size_t *count) {
+            return kf_camera_describe(get(), to, room, count);
+        });
     }
 };
 

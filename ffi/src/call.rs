@@ -155,6 +155,21 @@ impl<T: Copy> Buffer<T> {
         Ok(())
     }
 
+    /// As [`Buffer::write`], each item converted in its place in the buffer: no copy stays behind.
+    pub(crate) fn write_each<S>(self, items: &[S], convert: impl Fn(&S) -> T) -> Result<()> {
+        if !self.asks_for_count() {
+            if items.len() > self.capacity {
+                return Err(Error::new(ErrorKind::CapacityExceeded, "the buffer is too small"));
+            }
+            for (i, item) in items.iter().enumerate() {
+                // SAFETY: the buffer has room, checked above.
+                unsafe { self.data.add(i).write(convert(item)) };
+            }
+        }
+        self.count.write(items.len());
+        Ok(())
+    }
+
     /// Writes as many of `items` as fit, and their number; for capacity 0 the number of all.
     pub(crate) fn write_some(self, items: &[T]) -> Result<()> {
         let fit = if self.asks_for_count() { items.len() } else { items.len().min(self.capacity) };

@@ -4,8 +4,9 @@ use crate::call::{borrow, call, check_size, flag, give, invalid, release, slice,
 use crate::gallery::kf_match;
 use crate::handle::Handle;
 use crate::status::kf_status;
-use keyface::decide::{Decider, Liveness, Observation, Rules, Seen, Verdict};
+use keyface::decide::{Decider, Decision, Liveness, Observation, Reasons, Rules, Seen, Verdict};
 use keyface::gallery::{Hit, PersonId, RecordId};
+use keyface::Result;
 use std::ffi::c_void;
 
 /// The state machine of one door. It starts at DENY, and every failure leads back there.
@@ -154,6 +155,22 @@ pub struct kf_decision {
     pub reasons: u32,
     /// Who may pass; 0 unless the verdict is ALLOW.
     pub person: u64,
+}
+
+/// The SDK's decision.
+pub(crate) fn decision(from: &kf_decision) -> Result<Decision> {
+    let known = Reasons::ALL.into_iter().filter(|(r, _)| from.reasons & r.bits() != 0);
+    let reasons = known.fold(Reasons::NONE, |all, (r, _)| all | r);
+    let verdict = match (from.verdict, from.person) {
+        (0, 0) => Verdict::Deny,
+        (1, 0) => Verdict::Wait,
+        (2, person) if person != 0 => Verdict::Allow(PersonId(person)),
+        _ => return Err(invalid("an unknown verdict, or one that does not fit the person")),
+    };
+    if reasons.bits() != from.reasons {
+        return Err(invalid("an unknown reason"));
+    }
+    Ok(Decision { verdict, reasons })
 }
 
 /// The schedule: whether a person may pass at a frame's time, 1 or 0; asked just before an ALLOW, on the calling thread.
@@ -406,7 +423,6 @@ pub unsafe extern "C" fn kf_decider_unlock(decider: *mut kf_decider) -> kf_statu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyface::decide::Reasons;
 
     #[test]
     fn reasons_are_the_sdk_s_bits() {

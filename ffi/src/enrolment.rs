@@ -8,7 +8,7 @@ use crate::rules::{kf_quality_limits, limits, limits_from};
 use crate::status::kf_status;
 use crate::template::kf_template;
 use keyface::enrol::{EnrolRules, Guidance, Session, View};
-use keyface::Result;
+use keyface::Error;
 use std::ffi::c_char;
 
 /// One person's enrolment. It writes nothing before kf_enrolment_commit; freeing it leaves no trace.
@@ -204,9 +204,7 @@ pub unsafe extern "C" fn kf_enrolment_free(enrolment: *mut kf_enrolment) {
     unsafe { release("kf_enrolment_free", enrolment) }
 }
 
-fn running(session: &mut Option<Session>) -> Result<&mut Session> {
-    session.as_mut().ok_or(invalid("the enrolment was committed already"))
-}
+const OVER: Error = invalid("the enrolment was committed already");
 
 /// Takes one frame of time `time_us`: what it showed (a kf_view) and, for KF_VIEW_FACE, what kf_pipeline_describe said.
 /// A frame that is not later than the one before is ignored.
@@ -232,7 +230,7 @@ pub unsafe extern "C" fn kf_enrolment_step(
         let out = unsafe { Out::new(guidance) }?;
         // SAFETY: as the header asks.
         let mut enrolment = unsafe { borrow(enrolment.cast_const()) }?.0.exclusive()?;
-        let session = running(&mut enrolment)?;
+        let session = enrolment.as_mut().ok_or(OVER)?;
         let said = match view {
             0 => session.step(time_us, View::Nobody)?,
             1 => session.step(time_us, View::Several)?,
@@ -254,6 +252,30 @@ pub unsafe extern "C" fn kf_enrolment_step(
         };
         out.write(kf_guidance { kind: kind(said) as u32, taken: session.taken() as u32 });
         Ok(())
+    })
+}
+
+/// The shots fused by landmark score, without those that disagree with the rest: what kf_enrolment_commit would store. For a
+/// host that keeps templates elsewhere, such as on a server.
+///
+/// - Ownership: all is the caller's; `result`, from kf_template_new, is overwritten.
+/// - NULL: nothing may be NULL.
+/// - Threads: `result` needs to be yours alone.
+/// - Memory: allocates the sum and frees it.
+/// - Blocks: no.
+/// - Status: KF_STATUS_INVALID_ARGUMENT also unless all shots are taken and most of them agree;
+///   KF_STATUS_MODEL_MISMATCH if `result` is another engine's.
+#[no_mangle]
+pub unsafe extern "C" fn kf_enrolment_get_template(
+    enrolment: *const kf_enrolment,
+    result: *mut kf_template,
+) -> kf_status {
+    call("kf_enrolment_get_template", || {
+        // SAFETY: as the header asks.
+        let enrolment = unsafe { borrow(enrolment) }?.0.shared()?;
+        // SAFETY: as the header asks.
+        let mut to = unsafe { borrow(result.cast_const()) }?.0.exclusive()?;
+        to.set(&enrolment.as_ref().ok_or(OVER)?.fused()?)
     })
 }
 
@@ -288,7 +310,7 @@ pub unsafe extern "C" fn kf_enrolment_commit(
         let name = unsafe { self::name(name, name_length) }?;
         let replace = flag(replace)?;
         let store = gallery.writer()?;
-        let session = enrolment.take().ok_or(invalid("the enrolment was committed already"))?;
+        let session = enrolment.take().ok_or(OVER)?;
         let id = match replace {
             true => session.commit_again(store, &name, at_ms)?,
             false => session.commit(store, &name, at_ms)?,

@@ -5,8 +5,10 @@ use crate::handle::Handle;
 use crate::key::kf_key;
 use crate::status::kf_status;
 use crate::template::{kf_template, shared};
-use keyface::gallery::{Person, PersonId, PersonName, Reader, Store, StoreOptions, MAX_NAME};
-use keyface::template::Template;
+use keyface::gallery::{
+    Person, PersonId, PersonName, Reader, RecordId, Store, StoreOptions, StoredTemplate,
+};
+use keyface::template::{ModelId, Template};
 use keyface::{Error, ErrorKind, Result};
 use std::ffi::c_char;
 use std::path::Path;
@@ -16,7 +18,8 @@ pub const KF_MAX_MATCHES: u32 = 16;
 /// The longest name of a person, in bytes of UTF-8.
 pub const KF_MAX_NAME: u32 = 64;
 
-/// Enrolled people: the single writer of a gallery's file, or one of its many readers.
+/// Enrolled people: the single writer of a gallery's file, or one of its many readers. If a sync fails nobody knows what is
+/// on the disk: from then on changes answer KF_STATUS_POISONED, searches go on, and opening the gallery again settles it.
 pub struct kf_gallery(pub(crate) Handle<Gallery>);
 
 /// What is behind a gallery's handle.
@@ -37,20 +40,6 @@ pub struct kf_match {
     pub score: f32,
     /// Zero.
     pub reserved: u32,
-}
-
-/// A person in a gallery.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct kf_person {
-    /// Number: given once, never reused, never 0.
-    pub id: u64,
-    /// How many templates.
-    pub templates: u64,
-    /// Length of the name in bytes.
-    pub name_length: u64,
-    /// The name, UTF-8, filled up with zeros: the last byte is always zero, so it is a C string too.
-    pub name: [u8; 72],
 }
 
 /// A gallery in figures.
@@ -80,10 +69,31 @@ impl Gallery {
         }
     }
 
-    fn people(&self) -> Vec<Person> {
+    pub(crate) fn store(&self) -> Result<&Store> {
+        match self {
+            Gallery::Writer(store) => Ok(store),
+            Gallery::Reader(_) => Err(invalid("this needs the gallery's writer")),
+        }
+    }
+
+    pub(crate) fn people(&self) -> Vec<Person> {
         match self {
             Gallery::Writer(store) => store.people(),
             Gallery::Reader(reader) => reader.people(),
+        }
+    }
+
+    pub(crate) fn export(&self, name: &PersonName) -> Result<Vec<StoredTemplate>> {
+        match self {
+            Gallery::Writer(store) => store.export(name),
+            Gallery::Reader(reader) => reader.export(name),
+        }
+    }
+
+    fn model(&self) -> Option<ModelId> {
+        match self {
+            Gallery::Writer(store) => store.model(),
+            Gallery::Reader(reader) => reader.model(),
         }
     }
 }
@@ -106,20 +116,6 @@ unsafe fn write_templates(
     let list = held.iter().map(|t| t.get()).collect::<Result<Vec<&Template>>>()?;
     write(gallery.writer()?, &name, &list)
 }
-
-fn person_from(person: &Person) -> kf_person {
-    let bytes = person.name.as_str().as_bytes();
-    let mut name = [0; 72];
-    name[..bytes.len()].copy_from_slice(bytes);
-    kf_person {
-        id: person.id.0,
-        templates: person.templates as u64,
-        name_length: bytes.len() as u64,
-        name,
-    }
-}
-
-const _: () = assert!(MAX_NAME == KF_MAX_NAME as usize && MAX_NAME < 72);
 
 /// # Safety
 /// As [`text`].
@@ -264,6 +260,30 @@ pub unsafe extern "C" fn kf_gallery_get_info(
             is_writer,
             reserved: 0,
         });
+        Ok(())
+    })
+}
+
+/// The model that people are enrolled under: 32 bytes, as kf_engine_info.model_id. During a change of model, the new one.
+///
+/// - Ownership: `model_id`, 32 bytes, is the caller's.
+/// - NULL: nothing may be NULL.
+/// - Threads: any number at once.
+/// - Memory: allocates nothing.
+/// - Blocks: no.
+/// - Status: KF_STATUS_NOT_FOUND before the first enrolment.
+#[no_mangle]
+pub unsafe extern "C" fn kf_gallery_get_model(
+    gallery: *const kf_gallery,
+    model_id: *mut u8,
+) -> kf_status {
+    call("kf_gallery_get_model", || {
+        // SAFETY: as the header asks.
+        let out = unsafe { Out::new(model_id.cast::<[u8; 32]>()) }?;
+        // SAFETY: as the header asks.
+        let gallery = unsafe { borrow(gallery) }?.0.shared()?;
+        let none = Error::new(ErrorKind::NotFound, "nobody was enrolled yet");
+        out.write(gallery.model().ok_or(none)?.0);
         Ok(())
     })
 }
@@ -414,6 +434,26 @@ pub unsafe extern "C" fn kf_gallery_remove(
     })
 }
 
+/// Removes one template, by the number that kf_match.record gives, and the person with the last one.
+///
+/// - Ownership: all is the caller's.
+/// - NULL: nothing may be NULL.
+/// - Threads: the gallery needs to be yours alone.
+/// - Memory: allocates.
+/// - Blocks: writes and syncs the file, may rewrite it.
+/// - Status: KF_STATUS_NOT_FOUND, KF_STATUS_IO.
+#[no_mangle]
+pub unsafe extern "C" fn kf_gallery_remove_record(
+    gallery: *mut kf_gallery,
+    record: u64,
+) -> kf_status {
+    call("kf_gallery_remove_record", || {
+        // SAFETY: as the header asks.
+        let mut gallery = unsafe { borrow(gallery.cast_const()) }?.0.exclusive()?;
+        gallery.writer()?.remove_record(RecordId(record))
+    })
+}
+
 /// Writes the file anew without what was removed, under a fresh data key, and from now on under `key`.
 ///
 /// - Ownership: all is the caller's.
@@ -453,86 +493,5 @@ pub unsafe extern "C" fn kf_gallery_wipe(gallery: *mut kf_gallery) -> kf_status 
         // SAFETY: as the header asks.
         let mut gallery = unsafe { borrow(gallery.cast_const()) }?.0.exclusive()?;
         gallery.writer()?.wipe()
-    })
-}
-
-/// The people from place `first` on, in order of enrolment: `capacity` of them at most.
-///
-/// - Ownership: `people` is the caller's.
-/// - NULL: `people` may be NULL if `capacity` is 0.
-/// - Threads: any number at once.
-/// - Memory: allocates a list of people, frees it.
-/// - Blocks: no.
-/// - Status: no other.
-#[no_mangle]
-pub unsafe extern "C" fn kf_gallery_get_people(
-    gallery: *const kf_gallery,
-    first: usize,
-    people: *mut kf_person,
-    capacity: usize,
-    count: *mut usize,
-) -> kf_status {
-    call("kf_gallery_get_people", || {
-        // SAFETY: as the header asks.
-        let out = unsafe { Buffer::new(people, capacity, count) }?;
-        // SAFETY: as the header asks.
-        let gallery = unsafe { borrow(gallery) }?.0.shared()?;
-        let list: Vec<kf_person> = gallery.people().iter().skip(first).map(person_from).collect();
-        out.write_some(&list)
-    })
-}
-
-/// The person of a number, as kf_match and kf_decision give it.
-///
-/// - Ownership: `result` is the caller's.
-/// - NULL: nothing may be NULL.
-/// - Threads: any number at once.
-/// - Memory: allocates a list of people, frees it.
-/// - Blocks: no.
-/// - Status: KF_STATUS_NOT_FOUND.
-#[no_mangle]
-pub unsafe extern "C" fn kf_gallery_get_person(
-    gallery: *const kf_gallery,
-    person: u64,
-    result: *mut kf_person,
-) -> kf_status {
-    call("kf_gallery_get_person", || {
-        // SAFETY: as the header asks.
-        let out = unsafe { Out::new(result) }?;
-        // SAFETY: as the header asks.
-        let gallery = unsafe { borrow(gallery) }?.0.shared()?;
-        let people = gallery.people();
-        let found = people.iter().find(|p| p.id == PersonId(person));
-        out.write(person_from(found.ok_or(Error::new(ErrorKind::NotFound, "no such person"))?));
-        Ok(())
-    })
-}
-
-/// The person of a name.
-///
-/// - Ownership: `result` is the caller's.
-/// - NULL: nothing may be NULL.
-/// - Threads: any number at once.
-/// - Memory: allocates a list of people, frees it.
-/// - Blocks: no.
-/// - Status: KF_STATUS_NOT_FOUND.
-#[no_mangle]
-pub unsafe extern "C" fn kf_gallery_find(
-    gallery: *const kf_gallery,
-    name: *const c_char,
-    name_length: usize,
-    result: *mut kf_person,
-) -> kf_status {
-    call("kf_gallery_find", || {
-        // SAFETY: as the header asks.
-        let out = unsafe { Out::new(result) }?;
-        // SAFETY: as the header asks.
-        let gallery = unsafe { borrow(gallery) }?.0.shared()?;
-        // SAFETY: as the header asks.
-        let name = unsafe { self::name(name, name_length) }?;
-        let people = gallery.people();
-        let found = people.iter().find(|p| p.name == name);
-        out.write(person_from(found.ok_or(Error::new(ErrorKind::NotFound, "no such person"))?));
-        Ok(())
     })
 }

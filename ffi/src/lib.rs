@@ -19,8 +19,10 @@
 mod call;
 mod handle;
 
+pub mod audit;
 #[cfg(feature = "boards")]
 pub mod camera;
+pub mod challenge;
 pub mod decider;
 pub mod engine;
 pub mod enrolment;
@@ -29,9 +31,13 @@ pub mod gallery;
 pub mod info;
 pub mod key;
 pub mod logging;
+pub mod migration;
 pub mod pack;
+pub mod passive;
+pub mod people;
 pub mod pipeline;
 pub mod rules;
 pub mod selftest;
 pub mod status;
 pub mod template;
+pub mod texts;

@@ -171,6 +171,28 @@ fn every_function_says_what_its_caller_must_know() {
 }
 
 #[test]
+fn the_cpp_header_wraps_every_function_of_a_handle() {
+    // Without a handle there is nothing to own: these are called as they are.
+    const PLAIN: [&str; 8] = [
+        "kf_set_log",
+        "kf_get_build_info",
+        "kf_get_cpu_level",
+        "kf_cpu_level_name",
+        "kf_frame_check",
+        "kf_test_card",
+        "kf_selftest_frame",
+        "kf_quality_limits_for_",
+    ];
+    let wrapped = std::fs::read_to_string(root().join("include/keyface.hpp")).expect("the header");
+    let header = header();
+    for (name, _) in parse(&header).1 {
+        let plain = name.ends_with("_init") || PLAIN.iter().any(|p| name.starts_with(p));
+        let called = [format!("{name}("), format!("{name}>")].iter().any(|u| wrapped.contains(u));
+        assert!(plain || called, "include/keyface.hpp lacks {name}");
+    }
+}
+
+#[test]
 fn no_symbol_of_the_c_library_is_newer_than_the_build_machine_s_floor() {
     // What a board's glibc must have: told in ffi/README.md. A new symbol version is a new floor.
     let output = run(Command::new("readelf").args(["-V", "-W"]).arg(shared_library()));

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// In the order of the header.
-const FILES: [&str; 13] = [
+const FILES: [&str; 19] = [
     "status",
     "info",
     "logging",
@@ -15,8 +15,14 @@ const FILES: [&str; 13] = [
     "pipeline",
     "key",
     "gallery",
+    "people",
     "enrolment",
+    "migration",
     "decider",
+    "challenge",
+    "passive",
+    "audit",
+    "texts",
 ];
 
 fn generate() -> String {

@@ -164,7 +164,8 @@ fn the_static_library_links_with_the_line_that_is_documented() {
     assert!(pc.contains(&format!("Libs.private: {}", line[1..].join(" "))));
     let stage = common::Stage::new();
     let mut command = Command::new(&program);
-    command.arg(pack()).arg(stage.path("pictures")).arg(stage.dir.path());
+    command.arg(pack()).arg(stage.path("other.kfpack"));
+    command.arg(stage.path("pictures")).arg(stage.dir.path());
     assert_eq!(succeed(&mut command), "scenario passed\n");
 }
 

@@ -46,19 +46,39 @@ fn the_headers_compile_alone_in_every_dialect() {
 #[test]
 fn every_rule_of_the_abi_is_kept() {
     let stage = Stage::new();
-    let program = stage.compile("gcc", &["-std=c99"], "tests/c/rules.c", "rules");
-    let said = succeed(
-        Command::new(program).arg(pack()).arg(stage.path("other.kfpack")).arg(stage.dir.path()),
-    );
-    assert_eq!(said, "rules kept\n");
+    let onnx = root().join("sdk/tests/data/mean_rgb.onnx");
+    for name in ["rules", "rules_gallery", "rules_door"] {
+        let source = format!("tests/c/{name}.c");
+        let program = stage.compile("gcc", &["-std=c99"], &source, name);
+        let mut command = Command::new(program);
+        command.arg(pack()).arg(stage.path("other.kfpack"));
+        if name != "rules" {
+            command.arg(stage.dir.path());
+        }
+        if name == "rules_door" {
+            command.arg(&onnx);
+        }
+        assert_eq!(succeed(&mut command), "rules kept\n", "{name}");
+    }
 }
 
 #[test]
 fn a_panic_is_a_status_and_poisons() {
     let stage = Stage::new();
     let program = stage.compile("gcc", &["-std=c99"], "tests/c/poison.c", "poison");
-    for kind in ["pack", "engine", "template", "pipeline", "key", "gallery", "enrolment", "decider"]
-    {
+    for kind in [
+        "pack",
+        "engine",
+        "template",
+        "pipeline",
+        "key",
+        "gallery",
+        "enrolment",
+        "migration",
+        "decider",
+        "challenge",
+        "audit",
+    ] {
         let mut command = Command::new(&program);
         command.arg(pack()).arg(stage.dir.path()).arg(kind).env("KEYFACE_FAULT", kind);
         let output = common::run(&mut command);
@@ -74,7 +94,8 @@ fn the_main_job_runs_in_c_on_two_threads() {
     let stage = Stage::new();
     let program = stage.compile("gcc", &["-std=c11"], "tests/c/scenario.c", "scenario");
     let mut command = Command::new(program);
-    command.arg(pack()).arg(stage.path("pictures")).arg(stage.dir.path());
+    command.arg(pack()).arg(stage.path("other.kfpack"));
+    command.arg(stage.path("pictures")).arg(stage.dir.path());
     assert_eq!(succeed(&mut command), "scenario passed\n");
 }
 

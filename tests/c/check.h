@@ -4,9 +4,16 @@
 
 #include "keyface.h"
 
+#include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define NAN_VALUE ((float)NAN)
+/* What an out-parameter holds before a call that must not write it. */
+#define UNTOUCHED ((void *)(uintptr_t)0x5a5a)
+#define INVALID KF_STATUS_INVALID_ARGUMENT
 
 #define CHECK(condition)                                                                    \
     do {                                                                                    \

@@ -26,6 +26,9 @@ int main(int argc, char **argv) {
     kf_gallery *gallery = NULL;
     kf_decider *decider = NULL;
     kf_enrolment *enrolment = NULL;
+    kf_migration *migration = NULL;
+    kf_challenge *challenge = NULL;
+    kf_audit *audit = NULL;
     kf_pack_info info;
     char path[1024];
     uint8_t secret[32] = {7};
@@ -105,6 +108,38 @@ int main(int argc, char **argv) {
         }
         goto done;
     }
+    if (is(argv[3], "migration")) {
+        uint8_t model[32] = {9};
+        size_t people = 77;
+        OK(kf_migration_begin(gallery, model, 1, 0.7f, 0.5f, &migration));
+        for (i = 0; i < 3; i++, first = KF_STATUS_POISONED) {
+            EXPECT(kf_migration_remaining(migration, gallery, &people), first);
+            EXPECT(kf_migration_finish(migration, gallery, model, 1), KF_STATUS_POISONED);
+        }
+        CHECK(people == 77);
+        goto done;
+    }
+    if (is(argv[3], "challenge")) {
+        kf_challenge_rules rules;
+        kf_challenge_state state = {77, 77};
+        OK(kf_challenge_rules_init(0.3f, &rules));
+        OK(kf_challenge_new(1, &rules, &challenge));
+        for (i = 0; i < 3; i++, first = KF_STATUS_POISONED) {
+            EXPECT(kf_challenge_step(challenge, 1, NULL, NULL, &state), first);
+            EXPECT(kf_challenge_get_state(challenge, &state), KF_STATUS_POISONED);
+        }
+        CHECK(state.stage == 77);
+        goto done;
+    }
+    if (is(argv[3], "audit")) {
+        uint32_t written = 77;
+        OK(kf_audit_open("/dev/null", 9, &audit));
+        for (i = 0; i < 3; i++, first = KF_STATUS_POISONED) {
+            EXPECT(kf_audit_write_event(audit, 1, KF_EVENT_WIPED, 0, &written), first);
+        }
+        CHECK(written == 77);
+        goto done;
+    }
     if (is(argv[3], "decider")) {
         kf_rules rules;
         kf_observation seen;
@@ -125,6 +160,9 @@ int main(int argc, char **argv) {
 done:
     /* The place of the panic and the name of the call. */
     CHECK(messages == 2);
+    kf_audit_free(audit);
+    kf_challenge_free(challenge);
+    kf_migration_free(migration);
     kf_decider_free(decider);
     kf_enrolment_free(enrolment);
     kf_gallery_free(gallery);

@@ -4,6 +4,7 @@
 #include "check.h"
 #include "keyface.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace {
@@ -74,6 +75,34 @@ int main(int argc, char **argv) {
         CHECK(allowed == (visitor == 0 ? 1 : 0));
         std::free(from.rgb);
     }
+    // What is recorded, exported and known of a person; a challenge that nobody is there for.
+    std::string log;
+    auto keep = [](const char *line, std::size_t length, void *to) {
+        static_cast<std::string *>(to)->append(line, length);
+        return std::uint32_t(1);
+    };
+    kf::audit audit = kf::audit::make(keep, &log).value();
+    kf_decision allow = {KF_VERDICT_ALLOW, 0, person};
+    CHECK(audit.write(5, allow).value() && audit.write(6, KF_EVENT_UNLOCKED));
+    CHECK(log.find("\"event\":\"allow\"") != std::string::npos && log.find("unlocked") != std::string::npos);
+    CHECK(kf::decision_reasons(KF_DECISION_REASON_NO_MATCH).value() == "no match");
+    auto stored = gallery.export_person("Portrait of 2012").value();
+    kf_engine_info info = engine.info().value();
+    CHECK(stored.size() == 1 && stored[0].person == person && stored[0].dimension == info.dimension);
+    kf::model_id model = gallery.model().value();
+    CHECK(std::equal(model.begin(), model.end(), info.model_id));
+    CHECK(gallery.find("Portrait of 2012").value().id == person);
+    std::vector<float> values = probe.export_values().value();
+    kf::embedding same = kf::embedding::make(engine).value();
+    CHECK(same.import_values(values) && same.similarity(probe).value() > 0.9999f);
+    CHECK(same.fuse({&probe}, {1.0f}) && same.fuse({&probe}, {}).status() == KF_STATUS_INVALID_ARGUMENT);
+    kf_challenge_rules strict;
+    OK(kf_challenge_rules_init(0.3f, &strict));
+    kf::challenge challenge = kf::challenge::make(1, strict).value();
+    CHECK(challenge.nobody(1).value().failure == KF_CHALLENGE_FAILURE_FACE_LOST);
+    CHECK(challenge.state().value().stage == KF_CHALLENGE_STAGE_FAILED);
+    kf::migration migration = kf::migration::begin(gallery, kf::model_id{{9}}, 1, 0.9f, 0.5f).value();
+    CHECK(migration.remaining(gallery).value() == 1 && migration.finish(gallery, model, true));
     CHECK(gallery.remove("nobody").status() == KF_STATUS_NOT_FOUND);
     CHECK(gallery.wipe());
     std::free(portrait.rgb);
