@@ -3,7 +3,7 @@
  *
  *     door_terminal --source dir:faces --gallery door.kfgallery --pack default.kfpack --relay log --votes 1
  *
- * The same flags and the same lines as examples/rust/door_terminal, without its audit log, metrics and GPIO. The gallery's
+ * The same flags and the same lines as examples/rust/door_terminal, without its configuration file, metrics and GPIO. The gallery's
  * key is GALLERY.key. Build: cc door_terminal.c $(pkg-config --cflags --libs keyface)
  */
 #include <keyface.h>
@@ -12,16 +12,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A second face counts if it is at least this share of the first one's side. */
 #define ALSO_MEANT 0.5f
 /* At most this share of strangers may be taken for somebody. */
 #define FALSE_MATCH_RATE 1e-3
 
-enum { DONE = 0, RUNTIME = 1, USAGE = 2, MODEL_OR_GALLERY = 4, SOURCE = 5 };
+enum { DONE = 0, RUNTIME = 1, USAGE = 2, MODEL_OR_GALLERY = 4, SOURCE = 5, AUDIT = 6 };
 
 typedef struct arguments {
     const char *source, *gallery, *pack, *relay;
+    const char *audit; /* NULL: no audit log */
     unsigned votes;  /* 0: as usual */
     float threshold; /* NaN: from the pack's figures */
 } arguments;
@@ -35,6 +37,7 @@ typedef struct door {
     kf_key *key;
     kf_gallery *gallery;
     kf_decider *decider;
+    kf_audit *audit;
     kf_camera *camera;
 } door;
 
@@ -45,9 +48,9 @@ static void report(uint32_t level, const char *message, size_t length, void *use
 
 static int usage(void) {
     fputs("usage: door_terminal --source SELECTION --gallery FILE --pack FILE --relay log|none\n"
-          "                     [--votes N] [--threshold SCORE]\n"
+          "                     [--votes N] [--threshold SCORE] [--audit FILE]\n"
           "sources: file:PATH, dir:PATH, loop:PATH, pipe:COMMAND, v4l2:[KEY=VALUE,..]\n"
-          "exit codes: 0 the source ended; 1 a call failed; 2 wrong usage; 4 model or gallery; 5 source\n",
+          "exit codes: 0 the source ended; 1 a call failed; 2 wrong usage; 4 model or gallery; 5 source; 6 audit log\n",
           stderr);
     return USAGE;
 }
@@ -66,6 +69,8 @@ static int parse(int argc, char **argv, arguments *args) {
             args->pack = value;
         } else if (strcmp(flag, "--relay") == 0) {
             args->relay = value;
+        } else if (strcmp(flag, "--audit") == 0) {
+            args->audit = value;
         } else if (strcmp(flag, "--votes") == 0) {
             args->votes = (unsigned)strtoul(value, NULL, 10);
         } else if (strcmp(flag, "--threshold") == 0) {
@@ -118,6 +123,7 @@ static kf_status open_door(const arguments *args, door *d, const char **what) {
 
 static void close_door(door *d) {
     kf_camera_free(d->camera);
+    kf_audit_free(d->audit);
     kf_decider_free(d->decider);
     kf_gallery_free(d->gallery);
     kf_key_free(d->key);
@@ -181,24 +187,27 @@ static kf_decision decide(door *d, const kf_frame *frame) {
     return decision;
 }
 
+/* No opening without a record: an ALLOW that cannot be written is DENY. */
+static void record(door *d, kf_decision *decision) {
+    uint32_t written = 0;
+    if (d->audit != NULL &&
+        kf_audit_write_decision(d->audit, (uint64_t)time(NULL) * 1000, decision, &written) != KF_STATUS_OK &&
+        decision->verdict == KF_VERDICT_ALLOW) {
+        decision->verdict = KF_VERDICT_DENY;
+        decision->reasons = KF_DECISION_REASON_ERROR;
+        decision->person = 0;
+    }
+}
+
 /* Person and reasons, no score and no name. */
 static void print(const kf_decision *decision) {
-    static const char *const NAMES[] = {"nobody",   "several faces", "quality",     "collecting", "no match", "ambiguous",
-                                        "disagree", "spoof",         "liveness",    "cool-down",  "person locked out",
-                                        "door locked", "schedule",   "bad time",    "error",      "busy"};
-    const char *separator = " ";
-    size_t i;
+    char reasons[256];
+    size_t length = 0;
     if (decision->verdict == KF_VERDICT_ALLOW) {
         printf("allow %llu\n", (unsigned long long)decision->person);
     } else {
-        fputs(decision->verdict == KF_VERDICT_WAIT ? "wait" : "deny", stdout);
-        for (i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
-            if (decision->reasons & (UINT32_C(1) << i)) {
-                printf("%s%s", separator, NAMES[i]);
-                separator = ", ";
-            }
-        }
-        putchar('\n');
+        kf_decision_reasons_text(decision->reasons, reasons, sizeof reasons, &length);
+        printf("%s %.*s\n", decision->verdict == KF_VERDICT_WAIT ? "wait" : "deny", (int)length, reasons);
     }
     fflush(stdout);
 }
@@ -222,6 +231,7 @@ static int run(door *d, const arguments *args) {
         if (kf_camera_give_back(d->camera) != KF_STATUS_OK) {
             return RUNTIME;
         }
+        record(d, &decision);
         if (decision.verdict == KF_VERDICT_ALLOW && strcmp(args->relay, "log") == 0) {
             fputs("relay: on\n", stderr); /* a real door: pulse a GPIO line here */
         }
@@ -249,6 +259,11 @@ int main(int argc, char **argv) {
         fprintf(stderr, "door_terminal: %s: %s\n", what, kf_status_text(status));
         close_door(&d);
         return MODEL_OR_GALLERY;
+    }
+    if (args.audit != NULL && (status = kf_audit_open(args.audit, strlen(args.audit), &d.audit)) != KF_STATUS_OK) {
+        fprintf(stderr, "door_terminal: %s: %s\n", args.audit, kf_status_text(status));
+        close_door(&d);
+        return AUDIT;
     }
     status = kf_camera_settings_init(&settings);
     /* Pictures played once have the time of their number, so the same pictures give the same decisions. */

@@ -10,11 +10,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <map>
 
 namespace {
 
-enum exit_code { done = 0, runtime = 1, usage = 2, model_or_gallery = 4, no_source = 5 };
+enum exit_code { done = 0, runtime = 1, usage = 2, model_or_gallery = 4, no_source = 5, no_audit = 6 };
 
 // A second face counts if it is at least this share of the first one's side.
 const float also_meant = 0.5f;
@@ -26,6 +27,7 @@ struct door {
     kf::embedding probe;
     kf::gallery gallery;
     kf::decider decider;
+    kf::audit audit; // empty: no audit log
 };
 
 float side(const kf_face &face) { return std::sqrt(std::max(0.0f, face.width * face.height)); }
@@ -85,23 +87,22 @@ kf_seen look(door &d, const kf_frame &frame, std::vector<kf_match> &matches) {
     return KF_SEEN_FACE;
 }
 
+// No opening without a record: an ALLOW that cannot be written is DENY.
+kf_decision record(door &d, const kf_decision &decision) {
+    bool kept = d.audit.get() == nullptr || d.audit.write(static_cast<std::uint64_t>(std::time(nullptr)) * 1000, decision);
+    if (kept || decision.verdict != KF_VERDICT_ALLOW) {
+        return decision;
+    }
+    kf_decision deny = {KF_VERDICT_DENY, KF_DECISION_REASON_ERROR, 0};
+    return deny;
+}
+
 // Person and reasons, no score and no name.
 std::string line(const kf_decision &decision) {
-    static const char *const names[] = {"nobody",    "several faces",     "quality",     "collecting",
-                                        "no match",  "ambiguous",         "disagree",    "spoof",
-                                        "liveness",  "cool-down",         "person locked out", "door locked",
-                                        "schedule",  "bad time",          "error",       "busy"};
     if (decision.verdict == KF_VERDICT_ALLOW) {
         return "allow " + std::to_string(decision.person);
     }
-    std::string text = decision.verdict == KF_VERDICT_WAIT ? "wait" : "deny", separator = " ";
-    for (std::size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        if (decision.reasons >> i & 1) {
-            text += separator + names[i];
-            separator = ", ";
-        }
-    }
-    return text;
+    return (decision.verdict == KF_VERDICT_WAIT ? "wait " : "deny ") + kf::decision_reasons(decision.reasons).value();
 }
 
 int run(door &d, kf::camera &camera, bool relay) {
@@ -122,7 +123,7 @@ int run(door &d, kf::camera &camera, bool relay) {
         seen.seen = look(d, taken->frame(), matches);
         seen.matches = matches.data();
         seen.match_count = static_cast<std::uint32_t>(matches.size());
-        kf_decision decision = *d.decider.step(seen); // DENY where the call fails
+        kf_decision decision = record(d, *d.decider.step(seen)); // DENY where the call fails
         if (decision.verdict == KF_VERDICT_ALLOW && relay) {
             std::fputs("relay: on\n", stderr); // a real door: pulse a GPIO line here
         }
@@ -147,19 +148,27 @@ int main(int argc, char **argv) {
         args[argv[i]] = argv[i + 1];
     }
     std::size_t known = 0;
-    for (const char *flag : {"--source", "--gallery", "--pack", "--relay", "--votes", "--threshold"}) {
+    for (const char *flag : {"--source", "--gallery", "--pack", "--relay", "--votes", "--threshold", "--audit"}) {
         known += args.count(flag);
     }
     bool needed = args.count("--source") && args.count("--gallery") && args.count("--pack") && args.count("--relay");
     if (argc % 2 == 0 || known != args.size() || !needed || (args["--relay"] != "log" && args["--relay"] != "none")) {
         std::fputs("usage: door_terminal --source SELECTION --gallery FILE --pack FILE --relay log|none\n"
-                   "                     [--votes N] [--threshold SCORE]\n",
+                   "                     [--votes N] [--threshold SCORE] [--audit FILE]\n",
                    stderr);
         return usage;
     }
     kf_set_log(KF_LOG_LEVEL_WARN, report, nullptr);
     try {
         door d = open_door(args);
+        if (args.count("--audit")) {
+            auto audit = kf::audit::open(args["--audit"]);
+            if (!audit) {
+                std::fprintf(stderr, "door_terminal: %s: %s\n", args["--audit"].c_str(), audit.text());
+                return no_audit;
+            }
+            d.audit = std::move(*audit);
+        }
         const std::string &source = args["--source"];
         kf_camera_settings settings;
         kf::status_of(kf_camera_settings_init(&settings)).check();

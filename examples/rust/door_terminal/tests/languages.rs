@@ -14,11 +14,13 @@ fn library() -> std::path::PathBuf {
     exe.parent().expect("a folder").join("libkeyface_ffi.so")
 }
 
-fn said(program: &Path, door: &Door, source: &str, lib: &Path) -> String {
+fn said(program: &Path, door: &Door, source: &str, audit: &Path, lib: &Path) -> String {
     let gallery = door.path("gallery");
     let output = Command::new(program)
         .args(["--source", source, "--relay", "none", "--votes", "1", "--gallery"])
         .arg(gallery)
+        .arg("--audit")
+        .arg(audit)
         .arg("--pack")
         .arg(pack())
         .env("LD_LIBRARY_PATH", lib)
@@ -59,8 +61,34 @@ fn three_languages_say_the_same() {
         build("g++", "-std=c++11", "examples/cpp/door_terminal.cpp"),
     ];
     let shown = door.show(&[BLANK, STRANGER, KNOWN, KNOWN, BLANK]);
-    let lines = programs.map(|p| said(&p, &door, &format!("dir:{shown}"), &lib));
+    let source = format!("dir:{shown}");
+    let lines = programs.each_ref().map(|p| said(p, &door, &source, &door.path("audit"), &lib));
     println!("{}", lines[0]);
     assert!(lines[0].contains("allow 1\n") && lines[0].contains("wait no match\n"), "{}", lines[0]);
     assert!(lines.iter().all(|l| *l == lines[0]), "{lines:#?}");
+
+    // One after the other wrote the same events to the log, numbered on; only the time differs.
+    let events: Vec<(String, String)> = door.lines("audit").iter().map(|l| event(l)).collect();
+    let numbers: Vec<&str> = events.iter().map(|(n, _)| n.as_str()).collect();
+    assert_eq!(numbers, (0..events.len()).map(|n| format!("{{\"n\":{n}")).collect::<Vec<_>>());
+    let each: Vec<Vec<&str>> = events
+        .chunks(events.len() / 3)
+        .map(|c| c.iter().map(|(_, e)| e.as_str()).collect())
+        .collect();
+    assert!(each.len() == 3 && each.iter().all(|e| *e == each[0]), "{events:#?}");
+    assert!(each[0].contains(&r#""event":"allow","person":1,"reasons":[]}"#), "{events:#?}");
+
+    // Without a record nobody enters.
+    let lines = programs.map(|p| said(&p, &door, &source, Path::new("/dev/full"), &lib));
+    assert!(lines[0].contains("deny error\n") && !lines[0].contains("allow"), "{}", lines[0]);
+    assert!(lines.iter().all(|l| *l == lines[0]), "{lines:#?}");
+}
+
+/// Number and event of a line of the audit log, without its time.
+fn event(line: &str) -> (String, String) {
+    let mut parts = line.splitn(3, ',');
+    let mut next = || parts.next().expect("number, time, event").to_owned();
+    let (number, time) = (next(), next());
+    assert!(time.starts_with("\"at_ms\":"), "{line}");
+    (number, next())
 }
