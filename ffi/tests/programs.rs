@@ -44,6 +44,24 @@ fn the_headers_compile_alone_in_every_dialect() {
 }
 
 #[test]
+fn the_readme_s_first_program_compiles() {
+    let readme = std::fs::read_to_string(root().join("ffi/README.md")).expect("the guide");
+    let code = readme.split("```c\n").nth(1).and_then(|c| c.split("```").next()).expect("code");
+    let (include, body) = code.split_once('\n').expect("an include");
+    let dir = tempfile::tempdir().expect("a folder");
+    let source = dir.path().join("first.c");
+    let function = "int first(const uint8_t *buffer, size_t buffer_length)";
+    let text = format!("{include}\n{function};\n{function} {{\n{body}\nreturn 0;\n}}\n");
+    std::fs::write(&source, text).expect("room");
+    succeed(
+        Command::new("gcc")
+            .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"])
+            .arg(root().join("include"))
+            .arg(source),
+    );
+}
+
+#[test]
 fn every_rule_of_the_abi_is_kept() {
     let stage = Stage::new();
     let onnx = root().join("sdk/tests/data/mean_rgb.onnx");
