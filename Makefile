@@ -3,7 +3,7 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models training-test training-venv soak install deb memcheck soak-ffi clean
+.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models training-test training-venv soak install deb memcheck helgrind soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -67,17 +67,22 @@ install:
 deb:
 	ffi/dist/debs
 
-# The C programs of the tests with ASan and UBSan, and under valgrind's memcheck. tests/c/run helgrind is there too, but helgrind
-# does not know Rust's atomics and calls them races, those of foldhash first.
+# The C programs of the tests with ASan and UBSan, and under valgrind's memcheck.
 memcheck:
 	$(CARGO) build --release -p keyface-ffi
 	tests/c/run asan target/release/libkeyface_ffi.so
 	tests/c/run memcheck target/release/libkeyface_ffi.so
 
-# Ten minutes of frames through the C library: memory must stay flat. Nightly.
+# Two pipelines on two threads that share one engine and one gallery, under valgrind's helgrind.
+helgrind:
+	$(CARGO) build --release -p keyface-ffi
+	tests/c/run helgrind target/release/libkeyface_ffi.so
+
+# Frames through the C library for SOAK_SECONDS: memory must stay flat. Nightly.
+SOAK_SECONDS ?= 600
 soak-ffi:
 	$(CARGO) build --release -p keyface-ffi
-	tests/c/run soak target/release/libkeyface_ffi.so 600
+	tests/c/run soak target/release/libkeyface_ffi.so $(SOAK_SECONDS)
 
 # The training recipe on tiny data, in an environment of its own: installs PyTorch by name (5 GB).
 training-test: training-venv
