@@ -155,7 +155,7 @@ static void migrations(const kf_engine *engine, const kf_engine *other, const ch
     uint32_t progress = 77, wanted = 77;
     float values[512] = {1};
     char path[1024];
-    snprintf(path, sizeof path, "%s/migration.kfgallery", work);
+    snprintf(path, sizeof path, "%s/rules_migration.kfgallery", work);
     OK(kf_key_from_bytes(secret, 32, &key));
     OK(kf_gallery_open(path, strlen(path), key, 10, 0, &gallery));
     OK(kf_engine_get_info(engine, &from));
