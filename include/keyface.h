@@ -1060,7 +1060,7 @@ typedef uint32_t kf_camera_next;
 
 /**
  * An audit log: one JSON object a line, with a running number, the host's time, the event, the person's number and reasons.
- * No score, no name, no picture. A door that cannot write its log should stay shut: ask for the line before you open.
+ * No score, no name, no picture. A door that cannot write its log should stay shut: write an ALLOW, then open.
  */
 typedef struct kf_audit kf_audit;
 

@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// An audit log: one JSON object a line, with a running number, the host's time, the event, the person's number and reasons.
-/// No score, no name, no picture. A door that cannot write its log should stay shut: ask for the line before you open.
+/// No score, no name, no picture. A door that cannot write its log should stay shut: write an ALLOW, then open.
 pub struct kf_audit(Handle<Audit<Box<dyn Write>>>);
 
 /// Takes one line, `length` bytes of UTF-8 that end with a newline, valid during the call only. 1 if it is kept safely, 0 if
