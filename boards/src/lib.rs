@@ -23,6 +23,9 @@ pub mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fault;
 pub mod file;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gpio;
 mod jpeg;
 mod mjpeg;

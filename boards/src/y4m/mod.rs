@@ -37,6 +37,23 @@ pub struct Y4mPipeSource {
     health: Health,
 }
 
+/// How many whole frames `bytes` hold as a stream; none where a frame would be longer than `most`.
+#[cfg(feature = "testing")]
+pub(crate) fn whole_frames(mut bytes: &[u8], most: usize) -> usize {
+    let header = match Header::read(&mut bytes) {
+        Ok(header) if header.frame_len() <= most => header,
+        _ => return 0,
+    };
+    let mut frame = vec![0; header.frame_len()];
+    let mut count = 0;
+    while let Ok(true) = header.read_frame(&mut bytes, &mut frame) {
+        Frame::packed(header.format, header.width, header.height, &frame)
+            .expect("a whole frame is a frame");
+        count += 1;
+    }
+    count
+}
+
 impl Y4mPipeSource {
     /// Starts `command` with `sh -c`. What it writes to standard error goes to this program's.
     ///

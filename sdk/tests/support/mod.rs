@@ -74,6 +74,11 @@ pub fn conv_stem() -> Stem {
 
 /// A pack with this recogniser and weights from `seed`.
 pub fn pack(m: &RecogniserManifest, seed: u64) -> Arc<Pack> {
+    Pack::from_bytes(&pack_bytes(m, seed), Trust::Anyone).expect("a sound pack")
+}
+
+/// The same as a file.
+pub fn pack_bytes(m: &RecogniserManifest, seed: u64) -> Vec<u8> {
     let mut rng = Rng(seed);
     let mut tensors: Vec<(String, DType, Vec<usize>, Vec<u8>)> = Vec::new();
     let mut values = |name: String, dims: &[usize], scale: f32, offset: f32, rng: &mut Rng| {
@@ -148,7 +153,7 @@ pub fn pack(m: &RecogniserManifest, seed: u64) -> Arc<Pack> {
     for (name, dtype, dims, bytes) in tensors {
         writer.tensor(&name, dtype, &dims, bytes).expect("a sound tensor");
     }
-    Pack::from_bytes(&writer.finish(None), Trust::Anyone).expect("a sound pack")
+    writer.finish(None)
 }
 
 /// Key points near the alignment template, in 0..1 of the crop.
