@@ -31,11 +31,14 @@ vm-test:
 	tests/vm/run
 
 # The default pack, from what training left in sdk/training/checkpoints. Needs Python with numpy, pillow and torch.
+# The table of relatives is for comparison: its faces were trained on, though without their names.
 models:
 	mkdir -p target
 	cd sdk/training && $(PYTHON) -m recogniser.faces --lfw $(abspath $(SHARED))/data/lfw_dev --out $(CURDIR)/target/strangers.npz
+	cd sdk/training && $(PYTHON) -m recogniser.faces --families $(abspath $(SHARED))/data/faces --out $(CURDIR)/target/relatives.npz
 	$(CARGO) run --release -p keyface-convert -- pack sdk/training/checkpoints -o target/uncalibrated.kfpack
-	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz -o sdk/models/default.kfpack
+	$(CARGO) run --release -p keyface-convert -- calibrate target/uncalibrated.kfpack --faces target/strangers.npz \
+		--relatives target/relatives.npz -o sdk/models/default.kfpack
 
 # The kernels' tests under AddressSanitizer, without tract. The switch is unstable, so the stable compiler is told to allow it.
 asan:
