@@ -11,7 +11,7 @@ use super::numeric::{
     exp2_7bit, larger, one_chunk_at_a_time, quantise_row, scale_of, LANES, MAGIC,
 };
 use super::scratch::{carved_bytes, Scratch};
-use super::weights::{packed_index, packed_len, padded_k, padded_n, GROUP, PANEL};
+use super::weights::{packed_len, padded_k, padded_n, GROUP, PANEL};
 
 /// Most panels of values.
 const VALUE_PANELS: usize = MAX_HEAD_DIM.div_ceil(PANEL);
@@ -65,7 +65,7 @@ pub(super) unsafe fn head<I: Isa>(job: &Job<'_>, head: usize, scratch: &mut Scra
         I::prepare(panel.as_ptr(), kp, nonnegative, memory[at..].as_mut_ptr())
     };
     // Keys meet signed queries: every panel has the same form, so its place says it all.
-    let mut key_form = Prepared { panel: keys.as_ptr().cast(), narrow: false };
+    let mut key_form = Prepared::new(keys.as_ptr().cast());
     for (p, panel) in keys.chunks_exact(PANEL * kd).enumerate() {
         let form = prepare(panel, kd, false, key_memory, p * key_bytes);
         if p == 0 {
@@ -199,9 +199,10 @@ pub(super) fn quantise_keys(
     for j in 0..tokens {
         scales[j] = quantise_row(job.part(1, head, j), &mut q8[..d]);
         finite &= scales[j].is_finite();
-        let panel = &mut keys[packed_index(j, 0, kd)..];
-        for (to, q) in panel.chunks_mut(PANEL * GROUP).zip(q8[..d].chunks_exact(GROUP)) {
-            to[..GROUP].copy_from_slice(q);
+        let panel = &mut keys[j / PANEL * PANEL * kd..][..PANEL * kd];
+        let (groups, _) = panel.as_chunks_mut::<GROUP>().0.as_chunks_mut::<PANEL>();
+        for (to, q) in groups.iter_mut().zip(q8.as_chunks::<GROUP>().0) {
+            to[j % PANEL] = *q;
         }
     }
     finite
@@ -215,20 +216,24 @@ pub(super) fn quantise_values(
     values: &mut [i8],
     scales: &mut [f32],
 ) -> bool {
-    let (tokens, d) = (job.shape.tokens(), job.shape.head_dim);
+    let (tokens, dim, d) = (job.shape.tokens(), job.shape.dim(), job.shape.head_dim);
     let kt = padded_k(tokens);
-    let mut max = [0i32; MAX_HEAD_DIM];
-    for j in 0..tokens {
-        for (max, v) in max.iter_mut().zip(job.part(2, head, j)) {
-            *max = (*max).max((v.to_bits() & 0x7fff_ffff) as i32);
-        }
-    }
     let mut factors = [0.0f32; MAX_HEAD_DIM];
-    scales.fill(0.0);
     let mut finite = true;
-    for c in 0..d {
-        (scales[c], factors[c]) = scale_of(max[c]);
-        finite &= scales[c].is_finite();
+    let panels = scales.as_chunks_mut::<PANEL>().0.iter_mut();
+    for (p, (scales, factors)) in panels.zip(factors.as_chunks_mut::<PANEL>().0).enumerate() {
+        let mut max = [0i32; PANEL];
+        for token in job.qkv.chunks_exact(3 * dim) {
+            let v = sixteen(&token[2 * dim + head * d..][p * PANEL..d]);
+            for l in 0..PANEL {
+                max[l] = max[l].max((v[l].to_bits() & 0x7fff_ffff) as i32);
+            }
+            one_chunk_at_a_time();
+        }
+        for l in 0..PANEL {
+            (scales[l], factors[l]) = scale_of(max[l]);
+            finite &= scales[l].is_finite();
+        }
     }
     if !finite {
         // The head's output will be NaN whatever the sums are; no conversion may see what cannot be converted.
@@ -236,33 +241,38 @@ pub(super) fn quantise_values(
         return finite;
     }
     for (p, panel) in values.chunks_exact_mut(PANEL * kt).enumerate() {
-        let c = p * PANEL;
-        let factors: [f32; PANEL] = factors[c..c + PANEL].try_into().expect("PANEL factors");
-        for (g, group) in panel.chunks_exact_mut(PANEL * GROUP).enumerate() {
+        let factors = factors.as_chunks::<PANEL>().0[p];
+        let mut rows = job.qkv.chunks_exact(3 * dim);
+        for group in panel.as_chunks_mut::<{ PANEL * GROUP }>().0 {
             // Four tokens at a time, byte `t` of channel `c`'s word being token `t`.
             let mut words = [0u32; PANEL];
-            for t in 0..GROUP {
-                let j = g * GROUP + t;
-                let mut v = [0.0f32; PANEL];
-                if j < tokens {
-                    let from = &job.part(2, head, j)[c..];
-                    match from.first_chunk::<PANEL>() {
-                        Some(whole) => v = *whole,
-                        None => v[..from.len()].copy_from_slice(from),
-                    }
-                }
+            for (t, token) in rows.by_ref().take(GROUP).enumerate() {
+                let v = sixteen(&token[2 * dim + head * d..][p * PANEL..d]);
                 for l in 0..PANEL {
                     let q = v[l].mul_add(factors[l], MAGIC).to_bits() & 0xff;
                     words[l] |= q << (8 * t);
                 }
             }
             one_chunk_at_a_time();
-            for (to, word) in group.chunks_exact_mut(GROUP).zip(words) {
-                to.copy_from_slice(&word.to_le_bytes().map(|b| b as i8));
+            for (to, word) in group.as_chunks_mut::<GROUP>().0.iter_mut().zip(words) {
+                *to = word.to_le_bytes().map(|b| b as i8);
             }
         }
     }
     finite
+}
+
+/// The first sixteen values, zeros where there are fewer.
+#[inline(always)]
+fn sixteen(from: &[f32]) -> [f32; PANEL] {
+    match from.first_chunk() {
+        Some(whole) => *whole,
+        None => {
+            let mut v = [0.0; PANEL];
+            v[..from.len()].copy_from_slice(from);
+            v
+        }
+    }
 }
 
 /// Attention weights of one query in units of 1/127 of its largest; returns their sum.
@@ -270,22 +280,25 @@ pub(super) fn quantise_values(
 /// `scores` are exponents of 2 (whole groups of 16, padded with -infinity), `max` their lane-wise maxima.
 #[inline(always)]
 pub(super) fn softmax(scores: &[f32], max: &[f32; LANES], weights: &mut [i8]) -> i32 {
-    let mut top = max[0];
-    for &m in max {
-        top = larger(m, top);
+    let mut lanes = *max;
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] = larger(lanes[l + half], lanes[l]);
+        }
     }
-    let mut total = [0i32; LANES];
-    for (s, w) in scores.chunks_exact(LANES).zip(weights.chunks_exact_mut(LANES)) {
-        let s: [f32; LANES] = s.try_into().expect("LANES scores");
-        let mut p = [0i32; LANES];
+    let top = lanes[0];
+    // At most 256 weights of 127 per lane.
+    let mut total = [0u16; LANES];
+    for (s, w) in scores.as_chunks::<LANES>().0.iter().zip(weights.as_chunks_mut::<LANES>().0) {
+        let mut p = [0u8; LANES];
         for l in 0..LANES {
-            p[l] = i32::from(exp2_7bit(s[l] - top));
+            p[l] = exp2_7bit(s[l] - top);
         }
         for l in 0..LANES {
-            total[l] = total[l].wrapping_add(p[l]);
+            total[l] = total[l].wrapping_add(u16::from(p[l]));
         }
-        w.copy_from_slice(&p.map(|p| p as i8));
+        *w = p.map(|p| p as i8);
         one_chunk_at_a_time();
     }
-    total.iter().fold(0, |sum, &t| sum.wrapping_add(t))
+    total.iter().fold(0, |sum, &t| sum + i32::from(t))
 }

@@ -89,7 +89,7 @@ unsafe impl Isa for Avx2 {
             }
             _mm256_storeu_si256(out.cast(), corrections[0]);
             _mm256_storeu_si256(out.cast::<__m256i>().add(1), corrections[1]);
-            Prepared { panel: out, narrow: false }
+            Prepared::new(out)
         }
     }
 

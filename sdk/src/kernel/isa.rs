@@ -36,7 +36,6 @@ impl Tile {
 pub(super) struct Prepared {
     pub(super) panel: *const u8,
     /// The panel's weights allow four products with activations in 0..=127 to meet in 16 bits, and the tile may do so.
-    #[cfg_attr(target_arch = "aarch64", allow(dead_code))]
     pub(super) narrow: bool,
 }
 
@@ -45,17 +44,14 @@ pub(super) struct Prepared {
 /// the four add up to more than this: `127 * 258 < 2^15`.
 pub(super) const NARROW_SUM: i16 = 258;
 
-/// Whether products of activations and weights, two vectors whose squares add up to these, may be added in 16 bits: by the
-/// Cauchy-Schwarz inequality no sum of any of them leaves -32767..=32767.
-#[cfg(target_arch = "aarch64")]
-#[inline(always)]
-pub(super) fn fits(activations: u32, weights: u32) -> bool {
-    u64::from(activations) * u64::from(weights) <= 32767 * 32767
-}
-
 impl Prepared {
     /// To be overwritten.
-    pub(super) const NONE: Prepared = Prepared { panel: std::ptr::null(), narrow: false };
+    pub(super) const NONE: Prepared = Prepared::new(std::ptr::null());
+
+    /// A panel in a level's only form.
+    pub(super) const fn new(panel: *const u8) -> Prepared {
+        Prepared { panel, narrow: false }
+    }
 }
 
 // SAFETY: what it points to is only read once it is prepared.

@@ -2,32 +2,91 @@
 //!
 //! Two products fit into 16 bits when one factor is in -127..=127 (`2 * 127 * 128 < 2^15`), so 16 values of `k` take one
 //! SMULL, one SMLAL2 and one SADALP. Activations have that range by construction; gallery rows need not, see `dot`.
-//! Nearly always four products fit, which saves every other SADALP. That is not guessed but verified, see
-//! [`super::isa::fits`]: tiles and panels hold the norms of every [`BLOCK`] values.
+//! Mostly eight products fit and nearly always four, which saves most SADALPs. That is not guessed but verified: tiles and
+//! panels hold [`norms`] of every [`BLOCK`] values, and [`fit`] says what they allow.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::isa::{fits, float_methods, Isa, Prepared, Tile};
+use super::isa::{float_methods, Isa, Prepared, Tile};
 use super::weights::{GROUP, PANEL};
 
 /// AArch64 with Advanced SIMD.
 pub(super) struct Neon;
 
-/// Rows per tile: 4 x 4 sums of four lanes, eight weights, two activations, two products.
+/// Rows per tile: 4 x 4 sums of four lanes, eight weights, four activations, two products.
 const ROWS: usize = 4;
 /// Values of `k` per register.
 const STEP: usize = 16;
 /// Channels per pass over `k`.
 const CHANNELS: usize = 4;
-/// Values of `k` whose products meet in 16 bits: two registers, four products per lane.
-const PAIR: usize = 2 * STEP;
-/// Values of `k` per norm, that of the larger pair.
-const BLOCK: usize = 2 * PAIR;
+/// Values of `k` whose products may meet in 16 bits: four registers, eight products per lane.
+const BLOCK: usize = 4 * STEP;
+/// Bytes of a block's norms, which precede it.
+const NORMS: usize = 2 * 16;
 
-/// Bytes of the norms of a row, or of four channels: they come first in a tile and in a panel.
-const fn header(kp: usize) -> usize {
-    (kp / BLOCK * size_of::<u32>()).next_multiple_of(16)
+/// Bytes of four rows or channels.
+const fn bytes_of_four(kp: usize) -> usize {
+    kp / BLOCK * NORMS + 4 * kp.next_multiple_of(STEP)
+}
+
+/// Norms of a block of 64 values, of each row or channel of which 16-bit lane `l` meets the values `l, l + 8, ..`: the sums of
+/// squares of the eight values of a lane, and the larger sum of the first or the last four of them; each the largest of
+/// lanes `l` and `l + 4` and of all rows or channels. Exact: whole numbers up to 2^17.
+type Norms = [float32x4_t; 2];
+
+/// Whether no sum of products of what these are the norms of leaves 16 bits. By the Cauchy-Schwarz inequality the square of
+/// such a sum is at most the product of the norms; rounding does not carry it below 2^30.
+#[inline]
+#[target_feature(enable = "neon")]
+fn fit(activations: float32x4_t, weights: float32x4_t) -> bool {
+    vmaxvq_f32(vmulq_f32(activations, weights)) < 1_073_741_824.0
+}
+
+/// The norms of one row's block.
+#[inline]
+#[target_feature(enable = "neon")]
+fn norms(x: [int8x16_t; 4]) -> Norms {
+    // Two squares are at most 2^15: unsigned, they fit into 16 bits.
+    let squares = |x| {
+        let low = vmull_s8(vget_low_s8(x), vget_low_s8(x));
+        vreinterpretq_u16_s16(vmlal_high_s8(low, x, x))
+    };
+    let low = |a, b| vaddl_u16(vget_low_u16(a), vget_low_u16(b));
+    let (a, b, c, d) = (squares(x[0]), squares(x[1]), squares(x[2]), squares(x[3]));
+    let (low0, low1, high0, high1) =
+        (low(a, b), low(c, d), vaddl_high_u16(a, b), vaddl_high_u16(c, d));
+    let eight = vmaxq_u32(vaddq_u32(low0, low1), vaddq_u32(high0, high1));
+    let four = vmaxq_u32(vmaxq_u32(low0, low1), vmaxq_u32(high0, high1));
+    [vcvtq_f32_u32(eight), vcvtq_f32_u32(four)]
+}
+
+/// Lane by lane the larger.
+#[inline]
+#[target_feature(enable = "neon")]
+fn larger(a: Norms, b: Norms) -> Norms {
+    [vmaxq_f32(a[0], b[0]), vmaxq_f32(a[1], b[1])]
+}
+
+/// # Safety
+/// The CPU has NEON; 32 bytes can be read.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn load_norms(from: *const u8) -> Norms {
+    // SAFETY: the caller's promise.
+    unsafe { [vld1q_f32(from.cast()), vld1q_f32(from.add(16).cast())] }
+}
+
+/// # Safety
+/// The CPU has NEON; 32 bytes can be written.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn store_norms(to: *mut u8, norms: Norms) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        vst1q_f32(to.cast(), norms[0]);
+        vst1q_f32(to.add(16).cast(), norms[1]);
+    }
 }
 
 // SAFETY: each function stays within the documented sizes and needs no more than NEON.
@@ -36,38 +95,36 @@ unsafe impl Isa for Neon {
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 
-    /// Norms, then for each block `[2][ROWS][32]`, then `[ROWS][16]` for each 16 values that are left.
+    /// For each block norms and `[ROWS][64]`, then `[ROWS][16]` for each 16 values that are left.
     fn tile_bytes(kp: usize) -> usize {
-        header(kp) + ROWS * kp.next_multiple_of(STEP)
+        bytes_of_four(kp)
     }
 
-    /// For each four channels norms and `[kp / 16][4][16]`: 16 values of one channel are one register.
+    /// For each four channels the same as for four rows.
     fn prepared_bytes(kp: usize) -> usize {
-        PANEL / CHANNELS * header(kp) + PANEL * kp.next_multiple_of(STEP)
+        PANEL / CHANNELS * bytes_of_four(kp)
     }
 
     #[target_feature(enable = "neon")]
     unsafe fn put_row(tile: *mut u8, r: usize, q: &[i8], _nonnegative: bool) {
-        // SAFETY: every block of row `r` and its norm lie within the tile, and so do the steps of a last one.
+        // SAFETY: every block of row `r` and its norms lie within the tile, and so do the steps of a last one.
         unsafe {
-            let norms = tile.cast::<u32>();
-            let rows = tile.add(header(q.len())).cast::<i8>();
+            let mut at = tile;
             let (blocks, rest) = q.as_chunks::<BLOCK>();
-            for (b, block) in blocks.iter().enumerate() {
-                let to = rows.add(b * ROWS * BLOCK + r * PAIR);
-                let mut most = vdupq_n_u32(0);
-                for p in 0..2 {
-                    let at = block.as_ptr().add(p * PAIR);
-                    let x = [vld1q_s8(at), vld1q_s8(at.add(STEP))];
-                    let to = to.add(p * ROWS * PAIR);
-                    vst1q_s8(to, x[0]);
-                    vst1q_s8(to.add(STEP), x[1]);
-                    most = vmaxq_u32(most, squares(x));
-                }
-                let norm = vmaxvq_u32(most);
-                *norms.add(b) = if r == 0 { norm } else { norm.max(*norms.add(b)) };
+            for block in blocks {
+                let from = block.as_ptr();
+                let x = [
+                    vld1q_s8(from),
+                    vld1q_s8(from.add(16)),
+                    vld1q_s8(from.add(32)),
+                    vld1q_s8(from.add(48)),
+                ];
+                store_block(at.add(NORMS + r * BLOCK), x);
+                let norms = norms(x);
+                store_norms(at, if r == 0 { norms } else { larger(norms, load_norms(at)) });
+                at = at.add(NORMS + ROWS * BLOCK);
             }
-            let mut to = rows.add(blocks.len() * ROWS * BLOCK + r * STEP);
+            let mut to = at.add(r * STEP).cast::<i8>();
             for rest in rest.chunks(STEP) {
                 let mut step = [0; STEP];
                 step[..rest.len()].copy_from_slice(rest);
@@ -79,43 +136,36 @@ unsafe impl Isa for Neon {
 
     #[target_feature(enable = "neon")]
     unsafe fn prepare(panel: *const i8, kp: usize, _nonnegative: bool, out: *mut u8) -> Prepared {
-        let groups = kp / GROUP;
-        let steps = kp.div_ceil(STEP);
+        let mut to = out;
         for v in 0..PANEL / CHANNELS {
-            // SAFETY: group `4 s + i` exists where it is read; `out` has norms and `4 * steps * 16` bytes for four channels.
+            // SAFETY: `kp / 4` groups of the panel are read; `out` has norms, blocks and steps for four channels each.
             unsafe {
-                let out = out.add(v * (header(kp) + CHANNELS * steps * STEP));
-                let to = out.add(header(kp));
-                for s in 0..steps {
-                    let group = |i: usize| match 4 * s + i {
-                        g if g < groups => {
-                            vreinterpretq_s32_s8(vld1q_s8(panel.add(g * PANEL * GROUP + v * 16)))
-                        }
-                        _ => vdupq_n_s32(0),
-                    };
-                    let (a, b, c, d) = (group(0), group(1), group(2), group(3));
-                    let even = |a, b| vreinterpretq_s64_s32(vtrn1q_s32(a, b));
-                    let odd = |a, b| vreinterpretq_s64_s32(vtrn2q_s32(a, b));
-                    let (ab0, cd0, ab1, cd1) = (even(a, b), even(c, d), odd(a, b), odd(c, d));
-                    let to = to.cast::<i64>().add(s * CHANNELS * 2);
-                    vst1q_s64(to, vtrn1q_s64(ab0, cd0));
-                    vst1q_s64(to.add(2), vtrn1q_s64(ab1, cd1));
-                    vst1q_s64(to.add(4), vtrn2q_s64(ab0, cd0));
-                    vst1q_s64(to.add(6), vtrn2q_s64(ab1, cd1));
-                }
-                for b in 0..kp / BLOCK {
-                    let block = to.cast::<i8>().add(b * CHANNELS * BLOCK);
-                    let mut most = vdupq_n_u32(0);
-                    for c in 0..CHANNELS {
-                        let step = |s| vld1q_s8(block.add((s * CHANNELS + c) * STEP));
-                        most = vmaxq_u32(most, squares([step(0), step(1)]));
-                        most = vmaxq_u32(most, squares([step(2), step(3)]));
+                let mut from = panel.add(v * CHANNELS * GROUP);
+                for _ in 0..kp / BLOCK {
+                    let a = four_channels(from, 4);
+                    let b = four_channels(from.add(STEP * PANEL), 4);
+                    let c = four_channels(from.add(2 * STEP * PANEL), 4);
+                    let d = four_channels(from.add(3 * STEP * PANEL), 4);
+                    let mut most = [vdupq_n_f32(0.0); 2];
+                    for i in 0..CHANNELS {
+                        let x = [a[i], b[i], c[i], d[i]];
+                        store_block(to.add(NORMS + i * BLOCK), x);
+                        most = larger(most, norms(x));
                     }
-                    *out.cast::<u32>().add(b) = vmaxvq_u32(most);
+                    store_norms(to, most);
+                    from = from.add(BLOCK * PANEL);
+                    to = to.add(NORMS + CHANNELS * BLOCK);
+                }
+                for s in 0..(kp % BLOCK).div_ceil(STEP) {
+                    let groups = kp % BLOCK / GROUP - 4 * s;
+                    for x in four_channels(from.add(s * STEP * PANEL), groups) {
+                        vst1q_s8(to.cast(), x);
+                        to = to.add(STEP);
+                    }
                 }
             }
         }
-        Prepared { panel: out, narrow: false }
+        Prepared::new(out)
     }
 
     #[inline(always)]
@@ -134,23 +184,36 @@ unsafe impl Isa for Neon {
 
     #[target_feature(enable = "neon")]
     unsafe fn direct(q: *const i8, panel: *const i8, kp: usize, sums: &mut [i32; PANEL]) {
-        // SAFETY: `kp` is a multiple of 8: two groups of activations and 128 bytes of the panel per step.
+        // SAFETY: `kp` is a multiple of 8: four groups of activations and 256 bytes of the panel per step, then half of that.
         unsafe {
             let mut acc = [vdupq_n_s32(0); 8];
-            for s in 0..kp / 8 {
-                let quad =
-                    |i: usize| vreinterpretq_s8_s32(vld1q_dup_s32(q.add(s * 8 + i * 4).cast()));
-                let (q0, q1) = (quad(0), quad(1));
-                let from = panel.add(s * 2 * PANEL * GROUP);
-                for v in 0..4 {
-                    let (w0, w1) = (vld1q_s8(from.add(v * 16)), vld1q_s8(from.add(64 + v * 16)));
-                    let low = vmull_s8(vget_low_s8(w0), vget_low_s8(q0));
-                    let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(q1));
-                    let high = vmlal_high_s8(vmull_high_s8(w0, q0), w1, q1);
-                    acc[2 * v] = vpadalq_s16(acc[2 * v], low);
-                    acc[2 * v + 1] = vpadalq_s16(acc[2 * v + 1], high);
-                }
+            let mut w = panel;
+            macro_rules! two_groups {
+                ($q:expr, $g:literal) => {
+                    let quad = vreinterpretq_s32_s8($q);
+                    let q0 = vreinterpretq_s8_s32(vdupq_laneq_s32::<{ $g }>(quad));
+                    let q1 = vreinterpretq_s8_s32(vdupq_laneq_s32::<{ $g + 1 }>(quad));
+                    for v in 0..4 {
+                        let (w0, w1) = (vld1q_s8(w.add(v * 16)), vld1q_s8(w.add(64 + v * 16)));
+                        let low = vmull_s8(vget_low_s8(w0), vget_low_s8(q0));
+                        let low = vmlal_s8(low, vget_low_s8(w1), vget_low_s8(q1));
+                        let high = vmlal_high_s8(vmull_high_s8(w0, q0), w1, q1);
+                        acc[2 * v] = vpadalq_s16(acc[2 * v], low);
+                        acc[2 * v + 1] = vpadalq_s16(acc[2 * v + 1], high);
+                    }
+                    w = w.add(2 * PANEL * GROUP);
+                };
             }
+            for s in 0..kp / 16 {
+                let q = vld1q_s8(q.add(s * 16));
+                two_groups!(q, 0);
+                two_groups!(q, 2);
+            }
+            if kp % 16 != 0 {
+                let q = vld1_s8(q.add(kp - 8));
+                two_groups!(vcombine_s8(q, q), 0);
+            }
+            _ = w;
             for v in 0..4 {
                 vst1q_s32(sums.as_mut_ptr().add(4 * v), vpaddq_s32(acc[2 * v], acc[2 * v + 1]));
             }
@@ -201,146 +264,183 @@ macro_rules! widening_sums {
     };
 }
 
-/// Four channels' sums over 32 values whose products fit into 16 bits four at a time: `acc += x . w`, row `x` read here.
+/// 16 values of four channels out of the stored order; only `groups` groups of four can be read, the rest is zeros.
 ///
-/// Reads stay in the order in which they are written: the compiler would do them early, and spill.
-macro_rules! narrow_sums {
-    ($acc:expr, $x:expr, $offset:expr, $w:expr) => {
+/// # Safety
+/// The CPU has NEON; the groups can be read, 16 bytes each.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn four_channels(from: *const i8, groups: usize) -> [int8x16_t; 4] {
+    let group = |g: usize| match g < groups {
+        // SAFETY: the caller's promise.
+        true => vreinterpretq_s32_s8(unsafe { vld1q_s8(from.add(g * PANEL * GROUP)) }),
+        false => vdupq_n_s32(0),
+    };
+    let (a, b, c, d) = (group(0), group(1), group(2), group(3));
+    let even = |a, b| vreinterpretq_s64_s32(vtrn1q_s32(a, b));
+    let odd = |a, b| vreinterpretq_s64_s32(vtrn2q_s32(a, b));
+    let (ab0, cd0, ab1, cd1) = (even(a, b), even(c, d), odd(a, b), odd(c, d));
+    [
+        vreinterpretq_s8_s64(vtrn1q_s64(ab0, cd0)),
+        vreinterpretq_s8_s64(vtrn1q_s64(ab1, cd1)),
+        vreinterpretq_s8_s64(vtrn2q_s64(ab0, cd0)),
+        vreinterpretq_s8_s64(vtrn2q_s64(ab1, cd1)),
+    ]
+}
+
+/// # Safety
+/// The CPU has NEON; 64 bytes can be written.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn store_block(to: *mut u8, x: [int8x16_t; 4]) {
+    for (i, x) in x.into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { vst1q_s8(to.add(i * STEP).cast(), x) }
+    }
+}
+
+/// Assembly: products of 16 values of a row with those of two channels into v28 and v29, `$first` being SMULL or SMLAL.
+macro_rules! products {
+    ($first:literal, $x:literal, $w0:literal, $w1:literal) => {
+        concat!(
+            $first,
+            " v28.8h, ",
+            $x,
+            ".8b, ",
+            $w0,
+            ".8b\n",
+            $first,
+            " v29.8h, ",
+            $x,
+            ".8b, ",
+            $w1,
+            ".8b\n",
+            "smlal2 v28.8h, ",
+            $x,
+            ".16b, ",
+            $w0,
+            ".16b\n",
+            "smlal2 v29.8h, ",
+            $x,
+            ".16b, ",
+            $w1,
+            ".16b"
+        )
+    };
+}
+
+/// Assembly: adds v28 and v29 to the sums.
+macro_rules! take {
+    () => {
+        "sadalp {a0:v}.4s, v28.8h\nsadalp {a1:v}.4s, v29.8h"
+    };
+}
+
+/// A block of one row, read from `$x` on, times two channels in v16 to v23: `acc += x . w`. `$text` is assembly that leaves
+/// the row in v24 to v27.
+///
+/// One piece, because the compiler would hoist the multiplications of a whole tile and spill; the registers are named,
+/// because those of one LD1 follow each other.
+macro_rules! row_sums {
+    ($acc:expr, $x:ident, $w:ident, $($text:expr),+) => {
         asm!(
-            "ldp {x:q}, {y:q}, [{from}, #{offset}]",
-            "smull {p:v}.8h, {x:v}.8b, {w0:v}.8b",
-            "smull {q:v}.8h, {x:v}.8b, {w1:v}.8b",
-            "smlal2 {p:v}.8h, {x:v}.16b, {w0:v}.16b",
-            "smlal2 {q:v}.8h, {x:v}.16b, {w1:v}.16b",
-            "smlal {p:v}.8h, {y:v}.8b, {z0:v}.8b",
-            "smlal {q:v}.8h, {y:v}.8b, {z1:v}.8b",
-            "smlal2 {p:v}.8h, {y:v}.16b, {z0:v}.16b",
-            "smlal2 {q:v}.8h, {y:v}.16b, {z1:v}.16b",
-            "sadalp {a0:v}.4s, {p:v}.8h",
-            "sadalp {a1:v}.4s, {q:v}.8h",
-            "smull {p:v}.8h, {x:v}.8b, {w2:v}.8b",
-            "smull {q:v}.8h, {x:v}.8b, {w3:v}.8b",
-            "smlal2 {p:v}.8h, {x:v}.16b, {w2:v}.16b",
-            "smlal2 {q:v}.8h, {x:v}.16b, {w3:v}.16b",
-            "smlal {p:v}.8h, {y:v}.8b, {z2:v}.8b",
-            "smlal {q:v}.8h, {y:v}.8b, {z3:v}.8b",
-            "smlal2 {p:v}.8h, {y:v}.16b, {z2:v}.16b",
-            "smlal2 {q:v}.8h, {y:v}.16b, {z3:v}.16b",
-            "sadalp {a2:v}.4s, {p:v}.8h",
-            "sadalp {a3:v}.4s, {q:v}.8h",
-            from = in(reg) $x, offset = const $offset,
-            w0 = in(vreg) $w[0], w1 = in(vreg) $w[1], w2 = in(vreg) $w[2], w3 = in(vreg) $w[3],
-            z0 = in(vreg) $w[4], z1 = in(vreg) $w[5], z2 = in(vreg) $w[6], z3 = in(vreg) $w[7],
-            x = out(vreg) _, y = out(vreg) _, p = out(vreg) _, q = out(vreg) _,
-            a0 = inout(vreg) $acc[0], a1 = inout(vreg) $acc[1], a2 = inout(vreg) $acc[2], a3 = inout(vreg) $acc[3],
+            "ld1 {{v24.16b, v25.16b, v26.16b, v27.16b}}, [{x}], #64",
+            $($text),+,
+            x = inout(reg) $x, a0 = inout(vreg) $acc[0], a1 = inout(vreg) $acc[1],
+            in("v16") $w[0], in("v17") $w[1], in("v18") $w[2], in("v19") $w[3],
+            in("v20") $w[4], in("v21") $w[5], in("v22") $w[6], in("v23") $w[7],
+            out("v24") _, out("v25") _, out("v26") _, out("v27") _, out("v28") _, out("v29") _,
             options(readonly, nostack, preserves_flags)
         )
     };
 }
 
-/// 32 values of four channels, the first 16 of each before the others.
-///
-/// # Safety
-/// The CPU has NEON; 128 bytes can be read.
-#[inline]
-#[target_feature(enable = "neon")]
-unsafe fn load_pair(from: *const i8) -> [int8x16_t; 8] {
-    let mut w = [vdupq_n_s8(0); 8];
-    // SAFETY: the caller's promise.
-    unsafe {
+/// A block of two channels.
+macro_rules! two_channels {
+    ($from:ident) => {{
+        let mut w = [vdupq_n_s8(0); 8];
         asm!(
-            "ldp {a:q}, {b:q}, [{from}]", "ldp {c:q}, {d:q}, [{from}, #32]",
-            "ldp {e:q}, {f:q}, [{from}, #64]", "ldp {g:q}, {h:q}, [{from}, #96]",
-            from = in(reg) from, a = out(vreg) w[0], b = out(vreg) w[1], c = out(vreg) w[2], d = out(vreg) w[3],
-            e = out(vreg) w[4], f = out(vreg) w[5], g = out(vreg) w[6], h = out(vreg) w[7],
+            "ld1 {{v16.16b, v17.16b, v18.16b, v19.16b}}, [{w}], #64",
+            "ld1 {{v20.16b, v21.16b, v22.16b, v23.16b}}, [{w}], #64",
+            w = inout(reg) $from,
+            out("v16") w[0], out("v17") w[1], out("v18") w[2], out("v19") w[3],
+            out("v20") w[4], out("v21") w[5], out("v22") w[6], out("v23") w[7],
             options(readonly, nostack, preserves_flags)
         );
-    }
-    w
-}
-
-/// Sums of squares of the four values that share a lane of 16 bits: the larger of lanes `l` and `l + 4`.
-#[inline]
-#[target_feature(enable = "neon")]
-fn squares(x: [int8x16_t; 2]) -> uint32x4_t {
-    // Two squares are at most 2^15: unsigned, they fit into 16 bits.
-    let [a, b] = x.map(|x| {
-        let low = vmull_s8(vget_low_s8(x), vget_low_s8(x));
-        vreinterpretq_u16_s16(vmlal_high_s8(low, x, x))
-    });
-    vmaxq_u32(vaddl_u16(vget_low_u16(a), vget_low_u16(b)), vaddl_high_u16(a, b))
+        w
+    }};
 }
 
 /// # Safety
 /// As [`Isa::tile`] for `M` rows.
 #[target_feature(enable = "neon")]
 unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
-    let steps = kp.div_ceil(STEP);
+    let mut w = panel;
     for v in 0..PANEL / CHANNELS {
         // SAFETY: every block, and every step after the last, of `M` rows and of four channels exists.
         unsafe {
-            let mut acc = [[vdupq_n_s32(0); CHANNELS]; M];
-            let panel = panel.add(v * (header(kp) + CHANNELS * steps * STEP));
-            let (norms, limits) = (a.cast::<u32>(), panel.cast::<u32>());
-            let mut x = a.add(header(kp)).cast::<i8>();
-            let mut w = panel.add(header(kp)).cast::<i8>();
-            // 16 values of all rows, which lie `stride` apart, and of four channels.
-            macro_rules! step {
-                ($x:expr, $stride:expr, $w:expr) => {
-                    let (x, w) = ($x, $w);
-                    let w = [0, 16, 32, 48].map(|at| vld1q_s8(w.add(at)));
-                    macro_rules! row {
-                        ($r:literal) => {
-                            if $r < M {
-                                let x = vld1q_s8(x.add($r * $stride));
-                                widening_sums!(acc[$r][0], acc[$r][1], x, w[0], w[1]);
-                                widening_sums!(acc[$r][2], acc[$r][3], x, w[2], w[3]);
-                            }
-                        };
+            // Of two channels each, `M` rows.
+            let mut acc = [[[vdupq_n_s32(0); 2]; M]; 2];
+            let mut x = a;
+            macro_rules! block {
+                ($($text:expr),+) => {
+                    for acc in &mut acc {
+                        let weights = two_channels!(w);
+                        let mut row = x.add(NORMS);
+                        for acc in acc {
+                            row_sums!(acc, row, weights, $($text),+);
+                        }
                     }
-                    row!(0);
-                    row!(1);
-                    row!(2);
-                    row!(3);
                 };
             }
-            macro_rules! pair {
-                ($p:literal) => {
-                    let w = load_pair(w.add($p * CHANNELS * PAIR));
-                    macro_rules! row {
-                        ($r:literal) => {
-                            if $r < M {
-                                narrow_sums!(acc[$r], x, ($p * ROWS + $r) * PAIR, w);
-                            }
-                        };
-                    }
-                    row!(0);
-                    row!(1);
-                    row!(2);
-                    row!(3);
-                };
-            }
-            for b in 0..kp / BLOCK {
-                if fits(*norms.add(b), *limits.add(b)) {
-                    pair!(0);
-                    pair!(1);
+            for _ in 0..kp / BLOCK {
+                let (row, channel) = (load_norms(x), load_norms(w));
+                w = w.add(NORMS);
+                if fit(row[0], channel[0]) {
+                    block!(
+                        products!("smull", "v24", "v16", "v20"),
+                        products!("smlal", "v25", "v17", "v21"),
+                        products!("smlal", "v26", "v18", "v22"),
+                        products!("smlal", "v27", "v19", "v23"),
+                        take!()
+                    );
+                } else if fit(row[1], channel[1]) {
+                    block!(
+                        products!("smull", "v24", "v16", "v20"),
+                        products!("smlal", "v25", "v17", "v21"),
+                        take!(),
+                        products!("smull", "v26", "v18", "v22"),
+                        products!("smlal", "v27", "v19", "v23"),
+                        take!()
+                    );
                 } else {
-                    for p in 0..2 {
-                        let (x, w) = (x.add(p * ROWS * PAIR), w.add(p * CHANNELS * PAIR));
-                        step!(x, PAIR, w);
-                        step!(x.add(STEP), PAIR, w.add(CHANNELS * STEP));
+                    block!(
+                        products!("smull", "v24", "v16", "v20"),
+                        take!(),
+                        products!("smull", "v25", "v17", "v21"),
+                        take!(),
+                        products!("smull", "v26", "v18", "v22"),
+                        take!(),
+                        products!("smull", "v27", "v19", "v23"),
+                        take!()
+                    );
+                }
+                x = x.add(NORMS + ROWS * BLOCK);
+            }
+            for _ in 0..(kp % BLOCK).div_ceil(STEP) {
+                for acc in &mut acc {
+                    let y = (vld1q_s8(w.cast()), vld1q_s8(w.add(STEP).cast()));
+                    w = w.add(2 * STEP);
+                    for (r, acc) in acc.iter_mut().enumerate() {
+                        let x = vld1q_s8(x.add(r * STEP).cast());
+                        widening_sums!(acc[0], acc[1], x, y.0, y.1);
                     }
                 }
-                x = x.add(ROWS * BLOCK);
-                w = w.add(CHANNELS * BLOCK);
-            }
-            for _ in kp / BLOCK * (BLOCK / STEP)..steps {
-                step!(x, STEP, w);
                 x = x.add(ROWS * STEP);
-                w = w.add(CHANNELS * STEP);
             }
-            for (r, acc) in acc.iter().enumerate() {
-                let (low, high) = (vpaddq_s32(acc[0], acc[1]), vpaddq_s32(acc[2], acc[3]));
+            for r in 0..M {
+                let low = vpaddq_s32(acc[0][r][0], acc[0][r][1]);
+                let high = vpaddq_s32(acc[1][r][0], acc[1][r][1]);
                 vst1q_s32(sums.0.as_mut_ptr().add(r * PANEL + v * CHANNELS), vpaddq_s32(low, high));
             }
         }

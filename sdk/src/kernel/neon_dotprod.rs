@@ -11,10 +11,9 @@ use super::weights::{GROUP, PANEL};
 /// AArch64 with FEAT_DotProd.
 pub(super) struct DotProd;
 
-/// Rows per tile: 7 x 16 sums in 28 registers, two of activations, two of weights; 196 and 49 tokens are whole tiles.
-const ROWS: usize = 7;
-/// Rows that a tile has room for: two registers of four quads.
-const SLOTS: usize = 8;
+/// Rows per tile: 6 x 16 sums in 24 registers, three of activations, four of weights: then one LD1 reads all weights of four
+/// values of `k`, and another all activations of eight.
+const ROWS: usize = 6;
 
 /// `acc += w . a[LANE]` in each of four lanes.
 macro_rules! sdot {
@@ -33,9 +32,9 @@ unsafe impl Isa for DotProd {
     const ROWS: usize = ROWS;
     const DIRECT_ROWS: usize = 2;
 
-    /// `[kp / 4][8][4]`: four values of `k` of eight rows.
+    /// `[kp / 4][6][4]`: four values of `k` of six rows.
     fn tile_bytes(kp: usize) -> usize {
-        SLOTS * kp
+        ROWS * kp
     }
 
     /// The stored order is what SDOT reads.
@@ -49,18 +48,18 @@ unsafe impl Isa for DotProd {
         for two in q.chunks_exact(2 * GROUP) {
             let two: [[i8; GROUP]; 2] =
                 [*two.first_chunk().expect("8 values"), *two.last_chunk().expect("8 values")];
-            // SAFETY: both groups of row `r` lie within the tile, which has room for `SLOTS` rows per group.
+            // SAFETY: both groups of row `r` lie within the tile, which has `ROWS` rows per group.
             unsafe {
                 to.write(two[0]);
-                to.wrapping_add(SLOTS).write(two[1]);
+                to.wrapping_add(ROWS).write(two[1]);
             }
-            to = to.wrapping_add(2 * SLOTS);
+            to = to.wrapping_add(2 * ROWS);
         }
     }
 
     #[inline(always)]
     unsafe fn prepare(panel: *const i8, _kp: usize, _nonnegative: bool, _out: *mut u8) -> Prepared {
-        Prepared { panel: panel.cast(), narrow: false }
+        Prepared::new(panel.cast())
     }
 
     #[inline(always)]
@@ -69,7 +68,6 @@ unsafe impl Isa for DotProd {
         // SAFETY: the caller's promise, and `rows` is the number of rows that are used.
         unsafe {
             match rows {
-                7 => tile::<7>(a, panel, kp, sums),
                 6 => tile::<6>(a, panel, kp, sums),
                 5 => tile::<5>(a, panel, kp, sums),
                 4 => tile::<4>(a, panel, kp, sums),
@@ -145,54 +143,83 @@ fn sdot(mut acc: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     acc
 }
 
+/// One row's four values of `k`, quad `$a[$lane]`, times those of 16 channels in v27 to v30.
+///
+/// Registers are named because those of one LD1 follow each other; nothing is pure, because the compiler would load ahead
+/// and have to move them.
+macro_rules! row_sums {
+    ($acc:expr, $w:ident, $reg:tt, $a:expr, $lane:literal) => {
+        asm!(
+            concat!("sdot {0:v}.4s, v27.16b, ", $reg, ".4b[", $lane, "]"),
+            concat!("sdot {1:v}.4s, v28.16b, ", $reg, ".4b[", $lane, "]"),
+            concat!("sdot {2:v}.4s, v29.16b, ", $reg, ".4b[", $lane, "]"),
+            concat!("sdot {3:v}.4s, v30.16b, ", $reg, ".4b[", $lane, "]"),
+            inout(vreg) $acc[0], inout(vreg) $acc[1], inout(vreg) $acc[2], inout(vreg) $acc[3],
+            in("v27") $w[0], in("v28") $w[1], in("v29") $w[2], in("v30") $w[3], in($reg) $a,
+            options(nomem, nostack, preserves_flags)
+        )
+    };
+}
+
 /// # Safety
 /// As [`Isa::tile`] for `M` rows.
 #[target_feature(enable = "neon,dotprod")]
 unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
-    // SAFETY: group `g` of the tile and of the panel exist for `g < kp / 4`, an even number of groups.
+    // SAFETY: eight values of `k` of `ROWS` rows and of 16 channels exist `kp / 8` times.
     unsafe {
         let mut acc = [[vdupq_n_s32(0); 4]; M];
-        let (mut a, mut w) = (a.cast::<i8>(), panel.cast::<i8>());
+        let (mut a, mut w) = (a, panel);
+        macro_rules! weights {
+            () => {{
+                let mut x = [vdupq_n_s8(0); 4];
+                asm!(
+                    "ld1 {{v27.16b, v28.16b, v29.16b, v30.16b}}, [{w}], #64",
+                    w = inout(reg) w,
+                    out("v27") x[0], out("v28") x[1], out("v29") x[2], out("v30") x[3],
+                    options(readonly, nostack, preserves_flags)
+                );
+                x
+            }};
+        }
         macro_rules! row {
-            ($r:literal, $w:expr, $a:expr, $lane:literal, $v:literal) => {
+            ($r:literal, $w:ident, $reg:tt, $a:expr, $lane:literal) => {
                 if $r < M {
-                    sdot!(acc[$r][$v], $w, $a, $lane);
+                    row_sums!(acc[$r], $w, $reg, $a, $lane);
                 }
             };
         }
-        macro_rules! channels {
-            ($v:literal, $at:expr, $low:expr, $high:expr) => {
-                let x = vld1q_s8(w.add($at + $v * 16));
-                row!(0, x, $low, "0", $v);
-                row!(1, x, $low, "1", $v);
-                row!(2, x, $low, "2", $v);
-                row!(3, x, $low, "3", $v);
-                row!(4, x, $high, "0", $v);
-                row!(5, x, $high, "1", $v);
-                row!(6, x, $high, "2", $v);
+        macro_rules! eight {
+            () => {
+                let mut x = [vdupq_n_s8(0); 3];
+                asm!(
+                    "ld1 {{v24.16b, v25.16b, v26.16b}}, [{a}], #48",
+                    a = inout(reg) a, out("v24") x[0], out("v25") x[1], out("v26") x[2],
+                    options(readonly, nostack, preserves_flags)
+                );
+                let y = weights!();
+                row!(0, y, "v24", x[0], "0");
+                row!(1, y, "v24", x[0], "1");
+                row!(2, y, "v24", x[0], "2");
+                row!(3, y, "v24", x[0], "3");
+                row!(4, y, "v25", x[1], "0");
+                row!(5, y, "v25", x[1], "1");
+                let y = weights!();
+                row!(0, y, "v25", x[1], "2");
+                row!(1, y, "v25", x[1], "3");
+                row!(2, y, "v26", x[2], "0");
+                row!(3, y, "v26", x[2], "1");
+                row!(4, y, "v26", x[2], "2");
+                row!(5, y, "v26", x[2], "3");
             };
         }
-        macro_rules! group {
-            ($g:literal) => {
-                let low = vld1q_s8(a.add($g * SLOTS * GROUP));
-                let high = vld1q_s8(a.add($g * SLOTS * GROUP + 16));
-                channels!(0, $g * PANEL * GROUP, low, high);
-                channels!(1, $g * PANEL * GROUP, low, high);
-                channels!(2, $g * PANEL * GROUP, low, high);
-                channels!(3, $g * PANEL * GROUP, low, high);
-            };
+        for _ in 0..kp / 32 {
+            eight!();
+            eight!();
+            eight!();
+            eight!();
         }
-        for _ in 0..kp / 16 {
-            group!(0);
-            group!(1);
-            group!(2);
-            group!(3);
-            a = a.add(4 * SLOTS * GROUP);
-            w = w.add(4 * PANEL * GROUP);
-        }
-        if kp % 16 != 0 {
-            group!(0);
-            group!(1);
+        for _ in 0..kp % 32 / 8 {
+            eight!();
         }
         for (r, acc) in acc.iter().enumerate() {
             for (v, &acc) in acc.iter().enumerate() {

@@ -12,21 +12,10 @@ use super::weights::{GROUP, PANEL};
 /// AArch64 with FEAT_I8MM and FEAT_DotProd.
 pub(super) struct I8mm;
 
-/// Rows per tile: 3 pairs of rows x 8 pairs of channels in 24 registers.
+/// Rows per tile: 3 pairs of rows x 8 pairs of channels in 24 registers, three of activations, four of weights.
 const ROWS: usize = 6;
 /// Values of `k` per SMMLA.
 const STEP: usize = 8;
-
-/// `acc += a * w`: two rows by two channels over eight values of `k`.
-macro_rules! smmla {
-    ($acc:expr, $a:expr, $w:expr) => {
-        asm!(
-            "smmla {0:v}.4s, {1:v}.16b, {2:v}.16b",
-            inout(vreg) $acc, in(vreg) $a, in(vreg) $w,
-            options(pure, nomem, nostack, preserves_flags)
-        )
-    };
-}
 
 // SAFETY: each function stays within the documented sizes and needs no more than NEON, SDOT and SMMLA.
 unsafe impl Isa for I8mm {
@@ -70,7 +59,7 @@ unsafe impl Isa for I8mm {
                 }
             }
         }
-        Prepared { panel: out, narrow: false }
+        Prepared::new(out)
     }
 
     #[inline(always)]
@@ -101,54 +90,75 @@ unsafe impl Isa for I8mm {
     }
 }
 
+/// A pair of rows, `$a`, times the pairs of channels in v27 to v30, over eight values of `k`.
+///
+/// Registers are named because those of one LD1 follow each other; nothing is pure, because the compiler would load ahead
+/// and have to move them.
+macro_rules! pair_sums {
+    ($acc:expr, $w:ident, $reg:tt, $a:expr) => {
+        asm!(
+            concat!("smmla {0:v}.4s, ", $reg, ".16b, v27.16b"),
+            concat!("smmla {1:v}.4s, ", $reg, ".16b, v28.16b"),
+            concat!("smmla {2:v}.4s, ", $reg, ".16b, v29.16b"),
+            concat!("smmla {3:v}.4s, ", $reg, ".16b, v30.16b"),
+            inout(vreg) $acc[0], inout(vreg) $acc[1], inout(vreg) $acc[2], inout(vreg) $acc[3],
+            in("v27") $w[0], in("v28") $w[1], in("v29") $w[2], in("v30") $w[3], in($reg) $a,
+            options(nomem, nostack, preserves_flags)
+        )
+    };
+}
+
 /// # Safety
 /// As [`Isa::tile`] for `M` pairs of rows.
 #[target_feature(enable = "neon,dotprod,i8mm")]
 unsafe fn tile<const M: usize>(a: *const u8, panel: *const u8, kp: usize, sums: &mut Tile) {
     // SAFETY: step `s` of the tile and of the panel exist for `s < kp / 8`.
     unsafe {
-        let mut acc = [[vdupq_n_s32(0); 8]; M];
-        let (mut a, mut w) = (a.cast::<i8>(), panel.cast::<i8>());
-        macro_rules! pair {
-            ($v:literal, $at:expr, $x0:expr, $x1:expr, $x2:expr) => {
-                let y = vld1q_s8(w.add($at + $v * 16));
-                smmla!(acc[0][$v], $x0, y);
+        let mut acc = [[[vdupq_n_s32(0); 4]; 2]; M];
+        let (mut a, mut w) = (a, panel);
+        macro_rules! half {
+            ($h:literal, $x:ident) => {
+                let mut y = [vdupq_n_s8(0); 4];
+                asm!(
+                    "ld1 {{v27.16b, v28.16b, v29.16b, v30.16b}}, [{w}], #64",
+                    w = inout(reg) w,
+                    out("v27") y[0], out("v28") y[1], out("v29") y[2], out("v30") y[3],
+                    options(readonly, nostack, preserves_flags)
+                );
+                pair_sums!(acc[0][$h], y, "v24", $x[0]);
                 if M > 1 {
-                    smmla!(acc[1][$v], $x1, y);
+                    pair_sums!(acc[1][$h], y, "v25", $x[1]);
                 }
                 if M > 2 {
-                    smmla!(acc[2][$v], $x2, y);
+                    pair_sums!(acc[2][$h], y, "v26", $x[2]);
                 }
             };
         }
         macro_rules! step {
-            ($s:literal) => {
-                let x0 = vld1q_s8(a.add($s * ROWS * STEP));
-                let x1 = vld1q_s8(a.add($s * ROWS * STEP + 16));
-                let x2 = vld1q_s8(a.add($s * ROWS * STEP + 32));
-                pair!(0, $s * PANEL * STEP, x0, x1, x2);
-                pair!(1, $s * PANEL * STEP, x0, x1, x2);
-                pair!(2, $s * PANEL * STEP, x0, x1, x2);
-                pair!(3, $s * PANEL * STEP, x0, x1, x2);
-                pair!(4, $s * PANEL * STEP, x0, x1, x2);
-                pair!(5, $s * PANEL * STEP, x0, x1, x2);
-                pair!(6, $s * PANEL * STEP, x0, x1, x2);
-                pair!(7, $s * PANEL * STEP, x0, x1, x2);
+            () => {
+                let mut x = [vdupq_n_s8(0); 3];
+                asm!(
+                    "ld1 {{v24.16b, v25.16b, v26.16b}}, [{a}], #48",
+                    a = inout(reg) a, out("v24") x[0], out("v25") x[1], out("v26") x[2],
+                    options(readonly, nostack, preserves_flags)
+                );
+                half!(0, x);
+                half!(1, x);
             };
         }
-        for _ in 0..kp / (2 * STEP) {
-            step!(0);
-            step!(1);
-            a = a.add(2 * ROWS * STEP);
-            w = w.add(2 * PANEL * STEP);
+        for _ in 0..kp / (4 * STEP) {
+            step!();
+            step!();
+            step!();
+            step!();
         }
-        if kp % (2 * STEP) != 0 {
-            step!(0);
+        for _ in 0..kp % (4 * STEP) / STEP {
+            step!();
         }
         let out = sums.0.as_mut_ptr().cast::<i64>();
         for (m, acc) in acc.iter().enumerate() {
             // A register holds row 0 of two channels, then row 1.
-            for (v, two) in acc.chunks_exact(2).enumerate() {
+            for (v, two) in acc.as_flattened().chunks_exact(2).enumerate() {
                 let (x, y) = (vreinterpretq_s64_s32(two[0]), vreinterpretq_s64_s32(two[1]));
                 vst1q_s64(out.add(m * PANEL + v * 2), vtrn1q_s64(x, y));
                 vst1q_s64(out.add(m * PANEL + PANEL / 2 + v * 2), vtrn2q_s64(x, y));

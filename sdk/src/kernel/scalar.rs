@@ -27,7 +27,7 @@ unsafe impl Isa for Scalar {
     }
 
     unsafe fn prepare(panel: *const i8, _kp: usize, _nonnegative: bool, _out: *mut u8) -> Prepared {
-        Prepared { panel: panel.cast(), narrow: false }
+        Prepared::new(panel.cast())
     }
 
     unsafe fn tile(a: *const u8, panel: Prepared, kp: usize, rows: usize, sums: &mut Tile) {
