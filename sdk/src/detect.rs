@@ -4,7 +4,7 @@ use crate::engine::{ConvNet, OnnxModel, Step};
 use crate::error::{Error, ErrorKind, Result};
 use crate::frame::Frame;
 use crate::geometry::{Point, Points5, Rect};
-use crate::kernel::exp;
+use crate::kernel::{exp, Pool};
 use crate::pack::{LandmarkManifest, LandmarkNetwork, Pack, SectionKind, CELL_VALUES};
 use crate::sample::{downscale_bytes_into, downscale_into, Fit};
 use std::sync::Arc;
@@ -64,6 +64,19 @@ impl Detector {
         threshold: Option<f32>,
         threads: usize,
     ) -> Result<Detector> {
+        Self::on(pack, long_side, threshold, Arc::new(Pool::new(threads)?))
+    }
+
+    /// As [`Detector::new`], on threads that others may use too.
+    ///
+    /// # Errors
+    /// As [`Detector::new`].
+    pub fn on(
+        pack: &Arc<Pack>,
+        long_side: usize,
+        threshold: Option<f32>,
+        pool: Arc<Pool>,
+    ) -> Result<Detector> {
         let Some(manifest) = pack.manifest().landmark.clone() else {
             return Err(Error::new(
                 ErrorKind::UnsupportedPack,
@@ -78,9 +91,7 @@ impl Detector {
             ));
         }
         let network = match &manifest.network {
-            LandmarkNetwork::Convolutions { .. } => {
-                Network::Convolutions(ConvNet::new(pack, threads)?)
-            }
+            LandmarkNetwork::Convolutions { .. } => Network::Convolutions(ConvNet::on(pack, pool)?),
             LandmarkNetwork::Onnx { onnx } => {
                 let section = pack.section(onnx).filter(|s| s.kind == SectionKind::Onnx);
                 let section = section

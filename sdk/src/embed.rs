@@ -2,8 +2,10 @@
 
 use crate::engine::{Recogniser, Session};
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::Pool;
 use crate::sample::{Crop, CROP_SIDE};
 use crate::template::{ModelId, Template};
+use std::sync::Arc;
 use zeroize::Zeroize;
 
 /// The recogniser with its buffers. One thread at a time.
@@ -20,6 +22,14 @@ impl Embedder {
     /// # Errors
     /// `UnsupportedPack` if the recogniser does not take 112x112 crops; otherwise as [`Recogniser::session`].
     pub fn new(recogniser: &Recogniser, threads: usize) -> Result<Embedder> {
+        Self::on(recogniser, Arc::new(Pool::new(threads)?))
+    }
+
+    /// As [`Embedder::new`], on threads that others may use too.
+    ///
+    /// # Errors
+    /// As [`Embedder::new`].
+    pub fn on(recogniser: &Recogniser, pool: Arc<Pool>) -> Result<Embedder> {
         let manifest = recogniser.manifest();
         if manifest.input_size != CROP_SIDE {
             return Err(Error::new(
@@ -29,7 +39,7 @@ impl Embedder {
         }
         let model = ModelId(manifest.model_digest());
         Ok(Embedder {
-            session: recogniser.session(threads)?,
+            session: recogniser.session_on(pool)?,
             model,
             embedding: vec![0.0; manifest.output_dim],
         })

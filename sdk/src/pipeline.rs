@@ -7,6 +7,7 @@ use crate::engine::Recogniser;
 use crate::error::Result;
 use crate::frame::Frame;
 use crate::geometry::Points5;
+use crate::kernel::Pool;
 use crate::memory::{Budget, MemoryEstimate, Reservation};
 use crate::pack::Pack;
 use crate::quality::{assess, Quality, QualityLimits};
@@ -75,7 +76,8 @@ impl Model {
 /// How a pipeline works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Threads of each network, the calling one included.
+    /// Threads of the pipeline, the calling one included; both networks work on the same. Lowered to the CPUs that the
+    /// process may use.
     pub threads: usize,
     /// Frames are sampled down for the detector so that their long side is at most this, 64..=1920.
     pub long_side: usize,
@@ -127,6 +129,15 @@ impl Pipeline {
     /// # Errors
     /// As [`Detector::new`] and [`Embedder::new`]; `MemoryLimit` by [`Model::load_within`].
     pub fn new(model: &Arc<Model>, options: &Options) -> Result<Pipeline> {
+        Self::on(model, options, Arc::new(Pool::new(options.threads)?))
+    }
+
+    /// As [`Pipeline::new`], on the threads of `pool`, whatever `options.threads` says. Pipelines that share a pool take turns
+    /// layer by layer: for several cameras on few CPUs. Results are the same.
+    ///
+    /// # Errors
+    /// As [`Pipeline::new`].
+    pub fn on(model: &Arc<Model>, options: &Options, pool: Arc<Pool>) -> Result<Pipeline> {
         let reserved = match &model.reserved {
             Some((budget, _)) => {
                 Some(budget.reserve(estimate_memory(&model.pack, options)?.pipeline)?)
@@ -135,13 +146,13 @@ impl Pipeline {
         };
         Ok(Pipeline {
             _reserved: reserved,
-            detector: Detector::new(
+            detector: Detector::on(
                 &model.pack,
                 options.long_side,
                 options.score_threshold,
-                options.threads,
+                pool.clone(),
             )?,
-            embedder: Embedder::new(&model.recogniser, options.threads)?,
+            embedder: Embedder::on(&model.recogniser, pool)?,
             limits: options.quality,
             model: model.id(),
             dim: model.recogniser.manifest().output_dim,

@@ -44,7 +44,15 @@ impl ConvNet {
     /// `UnsupportedPack` without a landmark network made of convolutions, `DamagedPack` when a tensor is missing or has
     /// another size, `UnsupportedCpu`, `InvalidArgument` for 0 threads, `Io` if threads cannot be started.
     pub fn new(pack: &Arc<Pack>, threads: usize) -> Result<ConvNet> {
-        Self::with(pack, Kernels::detect()?, threads)
+        Self::on(pack, Arc::new(Pool::new(threads)?))
+    }
+
+    /// As [`ConvNet::new`], on threads that others may use too.
+    ///
+    /// # Errors
+    /// As [`ConvNet::new`].
+    pub fn on(pack: &Arc<Pack>, pool: Arc<Pool>) -> Result<ConvNet> {
+        Self::with(pack, Kernels::detect()?, pool)
     }
 
     /// As [`ConvNet::new`], at one CPU level.
@@ -52,10 +60,10 @@ impl ConvNet {
     /// # Errors
     /// As [`ConvNet::new`]; `UnsupportedCpu` if this CPU lacks the level.
     pub fn at_level(pack: &Arc<Pack>, level: CpuLevel, threads: usize) -> Result<ConvNet> {
-        Self::with(pack, Kernels::for_level(level)?, threads)
+        Self::with(pack, Kernels::for_level(level)?, Arc::new(Pool::new(threads)?))
     }
 
-    fn with(pack: &Arc<Pack>, kernels: &'static Kernels, threads: usize) -> Result<ConvNet> {
+    fn with(pack: &Arc<Pack>, kernels: &'static Kernels, pool: Arc<Pool>) -> Result<ConvNet> {
         let unsupported = |what| Error::new(ErrorKind::UnsupportedPack, what);
         let network = pack.manifest().landmark.as_ref().map(|l| &l.network);
         let Some(LandmarkNetwork::Convolutions { layers, outputs }) = network else {
@@ -79,7 +87,7 @@ impl ConvNet {
                 Ok(Layer { description, links, params })
             })
             .collect::<Result<_>>()?;
-        let exec = Exec { kernels, pool: Arc::new(Pool::new(threads)?) };
+        let exec = Exec { kernels, pool };
         Ok(ConvNet { layers, outputs, coarsest, exec, plans: Vec::new() })
     }
 

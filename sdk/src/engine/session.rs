@@ -69,7 +69,15 @@ impl Recogniser {
     /// # Errors
     /// `InvalidArgument` for 0 threads, `Io` if threads cannot be started, `Internal` if tract refuses the graph.
     pub fn session(&self, threads: usize) -> Result<Session> {
-        self.make_session(threads, false)
+        self.session_on(Arc::new(Pool::new(threads)?))
+    }
+
+    /// As [`Recogniser::session`], on threads that others may use too.
+    ///
+    /// # Errors
+    /// As [`Recogniser::session`].
+    pub fn session_on(&self, pool: Arc<Pool>) -> Result<Session> {
+        self.make_session(pool, false)
     }
 
     /// As [`Recogniser::session`]; its runs keep the output of every block, for comparison with a reference.
@@ -77,11 +85,11 @@ impl Recogniser {
     /// # Errors
     /// As [`Recogniser::session`].
     pub fn session_with_blocks(&self, threads: usize) -> Result<Session> {
-        self.make_session(threads, true)
+        self.make_session(Arc::new(Pool::new(threads)?), true)
     }
 
-    fn make_session(&self, threads: usize, with_blocks: bool) -> Result<Session> {
-        let exec = Exec { kernels: self.kernels, pool: Arc::new(Pool::new(threads)?) };
+    fn make_session(&self, pool: Arc<Pool>, with_blocks: bool) -> Result<Session> {
+        let exec = Exec { kernels: self.kernels, pool };
         let plan = self
             .network
             .wire(&exec, with_blocks)

@@ -1,56 +1,64 @@
 //! A small fixed pool of threads for splitting the rows or channels of one layer.
 //!
-//! Threads start once, in [`Pool::new`], spin for a few microseconds between the phases of a layer and then park on a
-//! condition variable: an idle pool uses no CPU time. The result of a kernel never depends on the number of threads,
-//! because a chunk's work is the same whoever does it and chunks write disjoint outputs.
+//! Threads start once, in [`Pool::new`]. Between two layers they poll for some microseconds, then park: an idle pool uses no
+//! CPU time. A thread that is not running when a layer begins, because others hold its CPU, costs the layer nothing: the
+//! work is shared out chunk by chunk among those that come, and only they are waited for. The result of a kernel never
+//! depends on the number of threads, because a chunk's work is the same whoever does it and chunks write disjoint outputs.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{JoinHandle, Thread};
 
 use super::scratch::Scratch;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Polls before a waiting thread parks: long enough to bridge the gap between two layers, short enough to cost nothing
-/// once a frame is done.
-const SPINS: u32 = 4000;
+/// Most polls of a waiting thread before it parks: ten to thirty microseconds, which bridges the gap between two layers.
+const MOST_SPINS: u32 = 800;
+/// Fewest polls. A thread that parked in vain polls half as long the next time, one that did not twice as long.
+const FEWEST_SPINS: u32 = 25;
 
 /// `f(chunk, scratch)`.
 type Work<'a> = dyn Fn(usize, &mut Scratch) + Sync + 'a;
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Job {
     /// Its real lifetime is that of the call of `Pool::run`.
     work: *const Work<'static>,
     chunks: usize,
+    caller: Thread,
 }
-// SAFETY: the pointer is only followed between the start and the end of `Pool::run`, which keeps the referent alive,
-// and the referent is `Sync`.
-unsafe impl Send for Job {}
 
-#[derive(Default)]
-struct State {
-    job: Option<Job>,
-    /// Workers that have not yet finished the current job.
-    pending: usize,
-    panic: Option<Box<dyn Any + Send>>,
-    shutdown: bool,
-}
+/// Bits of [`Shared::gate`] that count the workers inside the job.
+const INSIDE: usize = 0xff;
+/// Set while workers may enter.
+const OPEN: usize = 0x100;
+/// What the number of the job counts in.
+const NUMBER: usize = 0x200;
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
-    wake: Condvar,
-    done: Condvar,
-    /// Counts jobs; a worker waits until it moves on.
-    epoch: AtomicUsize,
-    /// Mirror of `State::pending` for spinning.
-    pending: AtomicUsize,
+    /// The job's number, [`OPEN`], and how many workers are [`INSIDE`]. Only the caller of `Pool::run` opens and closes it.
+    gate: AtomicUsize,
+    /// Written while the gate is closed and nobody inside, read by those inside.
+    job: UnsafeCell<Option<Job>>,
     /// The next chunk that nobody has taken.
     next: AtomicUsize,
+    /// The first panic of a worker in this job.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    /// Set from the beginning of `Pool::run` to its end.
+    running: AtomicBool,
+    shutdown: AtomicBool,
 }
+
+// SAFETY: `job` is written by the one running caller of `Pool::run` while the gate is closed and nobody inside, and read by
+// workers that entered through the open gate; entering acquires what opening released, and the caller waits for all inside.
+// The pointer in it is only followed inside, while `Pool::run` keeps the referent alive, and the referent is `Sync`.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
 
 /// A fixed number of threads, the calling one included.
 ///
@@ -91,14 +99,14 @@ impl Pool {
         Pool::with_exactly(threads.min(cpus))
     }
 
-    /// As [`Pool::new`] without the limit of CPUs: tests show that results do not depend on the number.
+    /// As [`Pool::new`] without the limit of CPUs (but at most 256): tests show that results do not depend on the number.
     ///
     /// # Errors
     /// `Io` when the system refuses a thread.
     pub fn with_exactly(threads: usize) -> Result<Pool> {
         let shared = Arc::new(Shared::default());
         let mut pool = Pool { shared, workers: Vec::new(), layer: Mutex::default() };
-        for _ in 1..threads {
+        for _ in 1..threads.min(INSIDE + 1) {
             let shared = Arc::clone(&pool.shared);
             let worker = std::thread::Builder::new()
                 .name("keyface-kernel".into())
@@ -130,35 +138,36 @@ impl Pool {
             (0..chunks).for_each(|chunk| work(chunk, own));
             return;
         }
-        // SAFETY: only the lifetime changes. The job is taken back below before this function returns or unwinds, and
-        // no worker touches it after counting itself out of `pending`.
+        let shared = &*self.shared;
+        // The layer's lock sees to it; the job's soundness does not rest on every caller having taken it.
+        assert!(!shared.running.swap(true, Ordering::Acquire), "a pool runs one job at a time");
+        // SAFETY: only the lifetime changes. No worker touches the job after it left, and all have left before this
+        // function returns or unwinds.
         let erased = unsafe {
             std::mem::transmute::<*const Work<'_>, *const Work<'static>>(std::ptr::from_ref(work))
         };
-        let shared = &*self.shared;
-        {
-            let mut state = lock(&shared.state);
-            state.job = Some(Job { work: erased, chunks });
-            state.pending = self.workers.len();
-            shared.pending.store(self.workers.len(), Ordering::Release);
-            shared.next.store(0, Ordering::Release);
-            shared.epoch.fetch_add(1, Ordering::Release);
-        }
-        shared.wake.notify_all();
+        let job = Job { work: erased, chunks, caller: std::thread::current() };
+        // SAFETY: the gate is closed and nobody inside, and `running` keeps other callers away.
+        unsafe { *shared.job.get() = Some(job) };
+        shared.next.store(0, Ordering::Relaxed);
+        let number = shared.gate.load(Ordering::Relaxed).wrapping_add(NUMBER);
+        shared.gate.store(number | OPEN, Ordering::Release);
+        // No system call for those that are polling.
+        self.workers.iter().for_each(|worker| worker.thread().unpark());
         let mine = catch_unwind(AssertUnwindSafe(|| drain(shared, chunks, work, own)));
-        for _ in 0..SPINS {
-            if shared.pending.load(Ordering::Acquire) == 0 {
-                break;
+        shared.gate.fetch_and(!OPEN, Ordering::AcqRel);
+        let mut spins = 0;
+        while shared.gate.load(Ordering::Acquire) & INSIDE != 0 {
+            if spins < MOST_SPINS {
+                spins += 1;
+                std::hint::spin_loop();
+            } else {
+                // The last worker inside wakes this thread.
+                std::thread::park();
             }
-            std::hint::spin_loop();
         }
-        let mut state = lock(&shared.state);
-        while state.pending > 0 {
-            state = shared.done.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.job = None;
-        let theirs = state.panic.take();
-        drop(state);
+        let theirs = lock(&shared.panic).take();
+        shared.running.store(false, Ordering::Release);
         if let Some(panic) = mine.err().or(theirs) {
             resume_unwind(panic);
         }
@@ -167,23 +176,22 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        lock(&self.shared.state).shutdown = true;
-        self.shared.epoch.fetch_add(1, Ordering::Release);
-        self.shared.wake.notify_all();
+        self.shared.shutdown.store(true, Ordering::Release);
         for worker in self.workers.drain(..) {
+            worker.thread().unpark();
             // A worker hands its panics to `run`, so it has none of its own.
             let _ = worker.join();
         }
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn drain(shared: &Shared, chunks: usize, work: &Work<'_>, scratch: &mut Scratch) {
     loop {
-        let chunk = shared.next.fetch_add(1, Ordering::AcqRel);
+        let chunk = shared.next.fetch_add(1, Ordering::Relaxed);
         if chunk >= chunks {
             return;
         }
@@ -191,40 +199,60 @@ fn drain(shared: &Shared, chunks: usize, work: &Work<'_>, scratch: &mut Scratch)
     }
 }
 
+/// What a worker remembers between jobs.
+struct Waiting {
+    /// Number of the last job it took part in.
+    seen: usize,
+    /// Polls before it parks.
+    spins: u32,
+}
+
+/// Waits for a job that this worker has not been in and enters it; `None` when the pool ends.
+fn enter(shared: &Shared, waiting: &mut Waiting) -> Option<Job> {
+    let mut spins = 0;
+    loop {
+        let gate = shared.gate.load(Ordering::Relaxed);
+        if gate & OPEN != 0 && gate / NUMBER != waiting.seen {
+            let entered = shared.gate.compare_exchange_weak(
+                gate,
+                gate + 1,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            );
+            if entered.is_ok() {
+                waiting.seen = gate / NUMBER;
+                waiting.spins = match spins < waiting.spins {
+                    true => (waiting.spins * 2).min(MOST_SPINS),
+                    false => (waiting.spins / 2).max(FEWEST_SPINS),
+                };
+                // SAFETY: this worker is inside: nobody writes the job before it leaves.
+                return unsafe { (*shared.job.get()).clone() };
+            }
+        } else if shared.shutdown.load(Ordering::Acquire) {
+            return None;
+        } else if spins < waiting.spins {
+            spins += 1;
+            std::hint::spin_loop();
+        } else {
+            std::thread::park();
+        }
+    }
+}
+
 fn worker(shared: &Shared) {
     let mut scratch = Scratch::default();
-    let mut seen = 0;
-    loop {
-        for _ in 0..SPINS {
-            if shared.epoch.load(Ordering::Acquire) != seen {
-                break;
-            }
-            std::hint::spin_loop();
-        }
-        let job = {
-            let mut state = lock(&shared.state);
-            while !state.shutdown && shared.epoch.load(Ordering::Acquire) == seen {
-                state = shared.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            if state.shutdown {
-                return;
-            }
-            seen = shared.epoch.load(Ordering::Acquire);
-            state.job
-        };
-        let Some(job) = job else { continue };
-        // SAFETY: `run` waits for this worker to count itself out below before the closure dies.
+    let mut waiting = Waiting { seen: 0, spins: FEWEST_SPINS };
+    while let Some(job) = enter(shared, &mut waiting) {
+        // SAFETY: `run` waits for this worker to leave below before the closure dies.
         let work = unsafe { &*job.work };
         let result =
             catch_unwind(AssertUnwindSafe(|| drain(shared, job.chunks, work, &mut scratch)));
-        let mut state = lock(&shared.state);
         if let Err(panic) = result {
-            state.panic.get_or_insert(panic);
+            lock(&shared.panic).get_or_insert(panic);
         }
-        state.pending -= 1;
-        shared.pending.store(state.pending, Ordering::Release);
-        if state.pending == 0 {
-            shared.done.notify_one();
+        // The last to leave a closed gate.
+        if shared.gate.fetch_sub(1, Ordering::AcqRel) & (OPEN | INSIDE) == 1 {
+            job.caller.unpark();
         }
     }
 }
@@ -276,6 +304,49 @@ mod tests {
         assert!(Pool::new(0).is_err());
         let cpus = std::thread::available_parallelism().unwrap().get();
         assert_eq!(Pool::new(1000).unwrap().threads(), cpus);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_number_of_threads_is_bounded_by_affinity() {
+        // A thread's own mask, and what this pool's threads inherit; other tests keep theirs.
+        std::thread::spawn(|| {
+            // SAFETY: the set is plain data of the size that is passed; both calls only touch it and this thread's mask.
+            unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                let size = size_of::<libc::cpu_set_t>();
+                assert_eq!(libc::sched_getaffinity(0, size, &raw mut set), 0);
+                let first = (0..8 * size).find(|&cpu| libc::CPU_ISSET(cpu, &set)).unwrap();
+                libc::CPU_ZERO(&mut set);
+                libc::CPU_SET(first, &mut set);
+                assert_eq!(libc::sched_setaffinity(0, size, &raw const set), 0);
+            }
+            assert_eq!(Pool::new(8).unwrap().threads(), 1);
+            // Four threads on one CPU: whoever comes late finds the gate closed, and nobody waits for him.
+            let pool = Pool::with_exactly(4).unwrap();
+            let count = AtomicU32::new(0);
+            for _ in 0..500 {
+                run(&pool, 8, &|_, _| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            assert_eq!(count.load(Ordering::Relaxed), 500 * 8);
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
+    fn jobs_in_a_job_are_refused() {
+        let pool = Pool::with_exactly(2).unwrap();
+        let nested = || run_in(&pool, &mut Scratch::default());
+        let outer = catch_unwind(AssertUnwindSafe(|| run(&pool, 4, &|_, _| nested())));
+        assert!(outer.is_err());
+        run(&pool, 4, &|_, _| {});
+    }
+
+    fn run_in(pool: &Pool, own: &mut Scratch) {
+        pool.run(own, 4, &|_, _| {});
     }
 
     #[test]
