@@ -10,7 +10,7 @@
 //! | [`selftest`] | is this camera fit for faces? |
 //! | [`picture`] | JPEG and PNG files, checked before they are decoded |
 //!
-//! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `mjpeg`, `settings`, `clock`, `picture`, `source`, the sources,
+//! A file imports only from modules above it in this order: `sys`, `error`, `jpeg`, `scan`, `mjpeg`, `settings`, `clock`, `picture`, `source`, the sources,
 //! `selection`, `profile`, `board`. Where a text names a source, the arrow turns back: [`source::Source::open`] goes through `selection`, and
 //! `board:` there through `board`.
 //!
@@ -33,6 +33,7 @@ mod mjpeg;
 pub mod pattern;
 pub mod picture;
 pub mod profile;
+mod scan;
 pub mod selection;
 pub mod selftest;
 pub mod settings;

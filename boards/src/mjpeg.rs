@@ -1,10 +1,9 @@
 //! Pictures of motion JPEG: decoded strictly, and with the Huffman tables that many cameras leave out.
 //!
 //! A camera's frame reaches the program as it came over the wire, so what is cut short or damaged must be refused here: the drivers do not mark it.
-//! A missing end marker is no reason, as some cameras leave it out; then a loss of the last few bytes, of one or two blocks in the lower
-//! right corner, goes unnoticed.
+//! A frame without its end marker is refused, and one that has it but lacks blocks; bytes after the marker are padding.
 
-use crate::jpeg;
+use crate::{jpeg, scan};
 use keyface::frame::{Frame, PixelFormat, YuvRange};
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -56,7 +55,9 @@ impl Decoder {
             Some(_) => return Err("the picture has another size than the camera agreed to"),
             None => return Err("no JPEG picture"),
         }
-        let bytes = if jpeg::is_complete(bytes) { bytes } else { without_padding(bytes) };
+        if !jpeg::is_complete(bytes) {
+            return Err("cut short: no end marker");
+        }
         let bytes = match scan_without_tables(bytes) {
             Some(at) => {
                 self.with_tables.clear();
@@ -67,6 +68,8 @@ impl Decoder {
             }
             None => bytes,
         };
+        // Before the decoder, which fills what is missing with grey.
+        scan::is_whole(bytes).ok_or("damaged or cut short")?;
         let options = DecoderOptions::default()
             .set_strict_mode(true)
             .set_max_width(size.0)
@@ -99,12 +102,6 @@ impl Decoder {
     }
 }
 
-/// Without the zero bytes at the end: where the end marker is missing, they would pass for pixels.
-fn without_padding(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
-    &bytes[..end]
-}
-
 /// Where the first scan begins, if no Huffman table comes before it.
 fn scan_without_tables(bytes: &[u8]) -> Option<usize> {
     let start = bytes.as_ptr() as usize;
@@ -126,6 +123,8 @@ mod tests {
     use image::{ExtendedColorType, ImageEncoder};
 
     const SIZE: (u32, u32) = (64, 48);
+    /// With half as many chroma samples each way, and a restart marker after every other unit.
+    const RESTARTS: &[u8] = include_bytes!("../tests/data/restart.jpg");
 
     fn jpeg_of(grey: bool) -> Vec<u8> {
         let (w, h) = SIZE;
@@ -178,17 +177,61 @@ mod tests {
     #[test]
     fn frames_that_are_cut_short_are_refused() {
         for jpeg in [jpeg_of(false), without_tables(&jpeg_of(false)), jpeg_of(true)] {
-            // Zero bytes after the end and a missing end marker are what sound cameras send.
-            let padded = [&jpeg[..], &[0; 300]].concat();
-            assert!(decoded(&padded).is_ok());
-            // The decoder reads ahead, so it does not miss the last bytes.
-            for cut in 0..jpeg.len() - 24 {
-                assert!(decoded(&jpeg[..cut]).is_err(), "cut at {cut} of {}", jpeg.len());
+            for cut in 0..jpeg.len() {
+                let part = &jpeg[..cut];
+                assert!(decoded(part).is_err(), "cut at {cut} of {}", jpeg.len());
+                // Drivers hand out buffers of one size: zeros, or what an earlier frame left behind.
                 if cut % 16 == 0 {
-                    let padded = [&jpeg[..cut], &vec![0; jpeg.len() - cut]].concat();
-                    assert!(decoded(&padded).is_err(), "zeros from {cut} of {}", jpeg.len());
+                    let zeros = [part, &vec![0; jpeg.len() - cut]].concat();
+                    assert!(decoded(&zeros).is_err(), "zeros from {cut} of {}", jpeg.len());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bytes_after_the_end_are_padding() {
+        let jpeg = jpeg_of(false);
+        let sound = decoded(&jpeg).unwrap();
+        for padding in [&[0; 300][..], &[0xFF; 300], &[0x55; 7], &jpeg[..200], &jpeg, b"\xFF\xD9"] {
+            assert_eq!(decoded(&[&jpeg[..], padding].concat()).unwrap(), sound);
+        }
+    }
+
+    /// What a camera does that loses packets and ends its frame all the same.
+    #[test]
+    fn an_end_marker_does_not_make_up_for_missing_blocks() {
+        let whole = jpeg_of(false);
+        for jpeg in [without_tables(&whole), whole, jpeg_of(true), RESTARTS.to_vec()] {
+            let (scan, end) = (scan_of(&jpeg), jpeg.len() - 2);
+            let packet = (end - scan) / 8;
+            for cut in scan..end {
+                let ended = [&jpeg[..cut], &[0xFF, 0xD9]].concat();
+                assert!(decoded(&ended).is_err(), "ended at {cut} of {end}");
+                let gap = [&jpeg[..cut], &jpeg[(cut + packet).min(end)..]].concat();
+                assert!(decoded(&gap).is_err(), "a packet lost at {cut} of {end}");
+            }
+        }
+    }
+
+    /// Where the entropy-coded data begin.
+    fn scan_of(jpeg: &[u8]) -> usize {
+        let at = jpeg.windows(2).position(|m| m == [0xFF, 0xDA]).unwrap() + 2;
+        at + usize::from(u16::from_be_bytes([jpeg[at], jpeg[at + 1]]))
+    }
+
+    #[test]
+    fn restart_markers_are_followed() {
+        let jpeg = RESTARTS;
+        assert!(decoded(jpeg).is_ok());
+        let marks: Vec<usize> = (scan_of(jpeg)..jpeg.len() - 1)
+            .filter(|&i| jpeg[i] == 0xFF && (0xD0..=0xD7).contains(&jpeg[i + 1]))
+            .collect();
+        assert!(marks.len() > 4);
+        // An interval is lost, with its marker.
+        for pair in marks.windows(2) {
+            let gap = [&jpeg[..pair[0]], &jpeg[pair[1]..]].concat();
+            assert!(decoded(&gap).is_err(), "{pair:?}");
         }
     }
 
