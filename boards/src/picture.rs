@@ -5,6 +5,8 @@ use crate::jpeg;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader};
 use keyface::error::ErrorKind;
 use keyface::frame::{Frame, Rotation, MAX_SIDE};
+use keyface::geometry::Similarity;
+use keyface::sample::{warp_into, MAX_CROP_SIDE};
 use std::fmt;
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -95,6 +97,34 @@ impl Picture {
     #[must_use]
     pub fn from_rgb(rgb: Vec<u8>, width: usize, height: usize) -> Picture {
         Picture { rgb, width, height, rotation: Rotation::None, mirrored: false }
+    }
+
+    /// The upright frame of any format, sampled down so that its long side is at most `longest` pixels (and [`MAX_CROP_SIDE`]): for people
+    /// who look at what a camera sees. Allocates.
+    #[must_use]
+    pub fn of(frame: &Frame<'_>, longest: usize) -> Picture {
+        let (w, h) = frame.upright_size();
+        let side = w.max(h).min(longest.max(1)).min(MAX_CROP_SIDE);
+        let scale = w.max(h) as f64 / side as f64;
+        // Pixel centres: the first pixel shows the middle of the frame's pixels that it stands for.
+        let shift = (scale - 1.0) / 2.0;
+        let mut planes = vec![0u8; 3 * side * side];
+        let drawn = Similarity::new(scale, 0.0, shift, shift)
+            .is_some_and(|to_frame| warp_into(frame, &to_frame, side, &mut planes).is_ok());
+        if !drawn {
+            planes.fill(0);
+        }
+        let (width, height) =
+            (((w as f64 / scale) as usize).max(1), ((h as f64 / scale) as usize).max(1));
+        let mut rgb = Vec::with_capacity(3 * width * height);
+        for y in 0..height {
+            let row = |plane: usize| &planes[(plane * side + y) * side..][..width];
+            let (red, green, blue) = (row(0), row(1), row(2));
+            for x in 0..width {
+                rgb.extend([red[x], green[x], blue[x]]);
+            }
+        }
+        Picture::from_rgb(rgb, width, height)
     }
 
     /// The picture as the SDK takes it.

@@ -2,6 +2,7 @@
 
 use super::*;
 use image::{ExtendedColorType, ImageEncoder, Rgb, RgbImage};
+use keyface::frame::PixelFormat;
 use keyface::sample::Crop;
 
 const CMYK: &[u8] = include_bytes!("../tests/data/cmyk.jpg");
@@ -167,6 +168,19 @@ fn exif_orientation_makes_the_picture_upright() {
     assert_eq!(Picture::decode(&with_exif(&jpeg_of(&upright), 77)).unwrap().size(), (112, 112));
     let wide = jpeg_of(&gradient(60, 20));
     assert_eq!(Picture::decode(&with_exif(&wide, 6)).unwrap().size(), (20, 60));
+}
+
+#[test]
+fn a_frame_becomes_a_small_upright_picture() {
+    // Left black, right white, stored lying on its side.
+    let data: Vec<u8> = (0..20 * 40).map(|i| if i / 20 < 20 { 0 } else { 255 }).collect();
+    let frame = Frame::packed(PixelFormat::Grey8, 20, 40, &data).unwrap();
+    let picture = Picture::of(&frame.with_rotation(Rotation::Cw270), 640).upright();
+    assert_eq!(picture.dimensions(), (40, 20));
+    assert_eq!((picture.get_pixel(2, 10).0, picture.get_pixel(37, 10).0), ([0; 3], [255; 3]));
+    let large = vec![90; 1280 * 720];
+    let picture = Picture::of(&Frame::grey8(&large, 1280, 720).unwrap(), 640).upright();
+    assert_eq!((picture.dimensions(), picture.get_pixel(639, 359).0), ((640, 360), [90; 3]));
 }
 
 #[test]

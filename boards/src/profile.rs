@@ -22,7 +22,7 @@ pub struct Profile {
     pub title: String,
     /// Device-tree `compatible` strings, with `*` and `?`; any of them tells the board. None: chosen by name, or where nothing else fits.
     pub compatible: Vec<String>,
-    /// Threads of the recogniser, 1 to 64.
+    /// Threads of the recogniser, 1 to 64; [`Profile::usable_threads`] is what to start.
     pub threads: usize,
     /// The CPU level that the board's processor has; `None`: any.
     pub cpu: Option<CpuLevel>,
@@ -177,6 +177,14 @@ impl Profile {
         all.into_iter().find(|p| p.name == name).ok_or_else(|| {
             Error::argument(format!("no profile {name}; there are {} or a file", names.join(", ")))
         })
+    }
+
+    /// [`Profile::threads`], but at most the CPUs that this process may use by its affinity and quota: a power mode may have taken cores
+    /// offline since the profile was written.
+    #[must_use]
+    pub fn usable_threads(&self) -> usize {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.min(cpus)
     }
 
     /// All built-in profiles, checked together.

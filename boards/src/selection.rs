@@ -3,6 +3,7 @@
 use crate::board::{self, Board};
 use crate::error::{Error, Result};
 use crate::file::FileSource;
+use crate::profile::Profile;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::v4l2::{V4l2Source, Wanted};
@@ -95,6 +96,17 @@ impl Selection {
         }
     }
 
+    /// The profile that a `board:` selection takes its cameras from; `None` for every other form.
+    ///
+    /// # Errors
+    /// As [`Board::profile`].
+    pub fn profile(&self) -> Result<Option<Profile>> {
+        match self {
+            Selection::Board(name) => Ok(Some(Board::this().profile(name.as_deref())?.0)),
+            _ => Ok(None),
+        }
+    }
+
     /// Opens the source.
     ///
     /// # Errors
@@ -176,6 +188,17 @@ mod tests {
         }
         let dir = Selection::parse("dir:faces").unwrap();
         assert_eq!(dir, Selection::parse("file:faces").unwrap());
+    }
+
+    #[test]
+    fn only_a_board_has_a_profile() {
+        let of = |text: &str| Selection::parse(text).unwrap().profile();
+        let profile = of("board:raspberry-pi-5").unwrap().unwrap();
+        assert_eq!((&profile.name[..], profile.threads), ("raspberry-pi-5", 4));
+        assert!((1..=4).contains(&profile.usable_threads()));
+        assert!(of("board:").unwrap().is_some());
+        assert_eq!(of("pattern:").unwrap(), None);
+        assert!(of("board:no-such-profile").is_err());
     }
 
     #[test]

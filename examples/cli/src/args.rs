@@ -68,9 +68,9 @@ pub struct ModelArgs {
     /// Model pack [default: the one built in]
     #[arg(long, env = "KEYFACE_PACK", value_name = "FILE")]
     pub pack: Option<PathBuf>,
-    /// Threads of the recogniser
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub threads: u16,
+    /// Threads of the networks, at most one a CPU [default: the profile's where a board's camera is used, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub threads: Option<u16>,
     /// Pictures are sampled down to this long side before detection, in pixels
     #[arg(long, default_value_t = 320, value_name = "PX", value_parser = clap::value_parser!(u16).range(64..=1920))]
     pub long_side: u16,

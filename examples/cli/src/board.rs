@@ -27,6 +27,7 @@ struct Probe<'a> {
     cpu: &'static str,
     cpu_expected: Option<&'static str>,
     cores: usize,
+    threads: usize,
     page_size: u64,
     nodes: Vec<Node>,
     cameras: Vec<CameraLine>,
@@ -117,6 +118,7 @@ fn probe(name: Option<&str>, out: Output) -> Outcome {
         cpu: kernels.level().name(),
         cpu_expected: profile.cpu.map(|level| level.name()),
         cores,
+        threads: profile.usable_threads(),
         page_size: page_size(),
         nodes,
         cameras: cameras.collect(),
@@ -141,8 +143,8 @@ fn show(report: &Probe<'_>, profile: &Profile, out: Output) -> Result<(), Failur
         _ => String::new(),
     };
     out.text(format_args!(
-        "cpu      {}{expected}; {} cores, {} threads by the profile; pages of {} bytes",
-        report.cpu, report.cores, profile.threads, report.page_size
+        "cpu      {}{expected}; {} cores, {} threads of the profile's {}; pages of {} bytes",
+        report.cpu, report.cores, report.threads, profile.threads, report.page_size
     ))?;
     if !profile.page_sizes.contains(&report.page_size) {
         out.text("         the profile does not know this size of page")?;
@@ -179,16 +181,17 @@ struct Selftest<'a> {
 
 fn selftest_camera(args: &SelftestArgs, out: Output) -> Outcome {
     let settings = Settings::default();
+    let selection = Selection::parse(&args.source)?;
     // A board's camera is tested as its profile wants it.
-    let (mut source, fps) = match Selection::parse(&args.source)? {
-        Selection::Board(name) => {
-            let (profile, _) = Board::this().profile(name.as_deref())?;
+    let (mut source, fps) = match selection.profile()? {
+        Some(profile) => {
             let (source, camera) = board::open(&profile.cameras, &settings).0?;
             (source, camera.settings.fps)
         }
-        other => (other.open(&settings)?, settings.fps),
+        None => (selection.open(&settings)?, settings.fps),
     };
-    let loaded = model::load(&args.model)?;
+    let mut loaded = model::load(&args.model)?;
+    loaded.fit_camera(&args.model, &selection)?;
     let mut pipeline = loaded.pipeline()?;
     let mut picture = None;
     let time = Duration::from_secs(u64::from(args.seconds));

@@ -12,6 +12,7 @@ use keyface::gallery::{PersonId, PersonName, Store};
 use keyface::pipeline::{Face, Pipeline};
 use keyface::quality::QualityLimits;
 use keyface::template::Template;
+use keyface_boards::selection::Selection;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -29,10 +30,11 @@ pub fn run(args: &EnrollArgs, out: Output) -> Outcome {
     let mut loaded = model::load(&args.model)?;
     let threshold = loaded.threshold(&args.threshold, 1)?;
     loaded.options.quality = QualityLimits::ENROLMENT;
-    let mut pipeline = loaded.pipeline()?;
-    if let Some(camera) = &args.live.camera {
-        return at_the_camera(args, camera, &name, &mut pipeline, threshold, out);
+    if let Some(camera) = live::selection(&args.live)? {
+        loaded.fit_camera(&args.model, &camera)?;
+        return at_the_camera(args, &camera, &name, &mut loaded.pipeline()?, threshold, out);
     }
+    let mut pipeline = loaded.pipeline()?;
     let choice = Choice::largest_if(args.one.largest);
     let bar = progress::bar(args.pictures.len(), "shots");
     let mut shots = Vec::new();
@@ -95,7 +97,7 @@ fn finish(
 /// Guides the person before the camera, and stores what comes of it.
 fn at_the_camera(
     args: &EnrollArgs,
-    camera: &str,
+    camera: &Selection,
     name: &PersonName,
     pipeline: &mut Pipeline,
     threshold: f32,

@@ -3,7 +3,7 @@
 use crate::args::IdentifyArgs;
 use crate::faces::{self, Choice};
 use crate::gallery_file;
-use crate::live::{Live, Seen};
+use crate::live::{self, Live, Seen};
 use crate::model;
 use crate::report::{Exit, Failure, Outcome, Output};
 use keyface::gallery::Reader;
@@ -32,13 +32,17 @@ struct Candidate<'a> {
 /// Runs the command.
 pub fn run(args: &IdentifyArgs, out: Output) -> Outcome {
     let reader = gallery_file::reader(&args.gallery)?;
-    let loaded = model::load(&args.model)?;
+    let mut loaded = model::load(&args.model)?;
     let people = reader.people();
     let templates = people.iter().map(|p| p.templates).sum();
     let threshold = loaded.threshold(&args.threshold, templates)?;
+    let camera = live::selection(&args.live)?;
+    if let Some(camera) = &camera {
+        loaded.fit_camera(&args.model, camera)?;
+    }
     let mut pipeline = loaded.pipeline()?;
     let choice = Choice::largest_if(args.one.largest);
-    let (file, face) = match (&args.live.camera, &args.picture) {
+    let (file, face) = match (&camera, &args.picture) {
         (Some(camera), _) => {
             let mut live = Live::open(&args.live, camera, choice)?;
             let best = |face: &Face| best_score(&reader, face, args);

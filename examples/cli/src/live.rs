@@ -42,13 +42,9 @@ pub enum Seen {
 }
 
 impl Live {
-    /// Opens the camera that the command line asks for.
-    pub fn open(args: &CameraArgs, camera: &str, choice: Choice) -> Result<Live, Failure> {
-        let selection = match camera.contains(':') {
-            true => Selection::parse(camera)?,
-            false => Selection::Board(Some(camera.to_owned())),
-        };
-        let source = selection.open(&Settings::default())?;
+    /// Opens the camera.
+    pub fn open(args: &CameraArgs, camera: &Selection, choice: Choice) -> Result<Live, Failure> {
+        let source = camera.open(&Settings::default())?;
         let screen = args.preview.as_deref().map(Screen::open).transpose()?;
         Ok(Live { source, screen, last_preview: None, hints: Hints::new(), choice })
     }
@@ -92,6 +88,15 @@ impl Live {
     pub fn hint(&mut self, text: &str) {
         self.hints.show(text);
     }
+}
+
+/// The camera that the command line asks for, if it does: a source, or a profile by its name or file.
+pub fn selection(args: &CameraArgs) -> Result<Option<Selection>, Failure> {
+    Ok(match args.camera.as_deref() {
+        Some(source) if source.contains(':') => Some(Selection::parse(source)?),
+        Some(profile) => Some(Selection::Board(Some(profile.to_owned()))),
+        None => None,
+    })
 }
 
 /// The frame with the boxes of all faces, the chosen one green.

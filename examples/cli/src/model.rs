@@ -5,6 +5,7 @@ use crate::report::{Exit, Failure};
 use keyface::calibration::Calibration;
 use keyface::pack::{Pack, SectionKind, Trust};
 use keyface::pipeline::{Model, Options, Pipeline};
+use keyface_boards::selection::Selection;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub fn load(args: &ModelArgs) -> Result<Loaded, Failure> {
     let (pack, name) = open_pack(args.pack.as_deref(), Trust::Anyone)?;
     let model = Model::load(pack).map_err(|e| Failure::sdk(&name, e))?;
     let options = Options {
-        threads: usize::from(args.threads),
+        threads: args.threads.map_or(1, usize::from),
         long_side: usize::from(args.long_side),
         score_threshold: args.min_score,
         ..Options::default()
@@ -66,6 +67,15 @@ impl Loaded {
     /// A pipeline on the loaded networks.
     pub fn pipeline(&self) -> Result<Pipeline, Failure> {
         Pipeline::new(&self.model, &self.options).map_err(|e| Failure::sdk(&self.name, e))
+    }
+
+    /// Takes the threads of the camera's profile, if it has one and `args` does not say how many.
+    pub fn fit_camera(&mut self, args: &ModelArgs, camera: &Selection) -> Result<(), Failure> {
+        if let (None, Some(profile)) = (args.threads, camera.profile()?) {
+            self.options.threads = profile.usable_threads();
+            log::debug!("profile {}: {} threads", profile.name, self.options.threads);
+        }
+        Ok(())
     }
 
     /// The score from which two faces count as one person's: as the command line says, or by the pack's calibration, or, for a

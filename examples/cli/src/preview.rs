@@ -3,8 +3,7 @@
 use crate::report::{write_file, Exit, Failure};
 use image::{ImageFormat, RgbImage};
 use keyface::frame::Frame;
-use keyface::geometry::Similarity;
-use keyface::sample::{warp_into, MAX_CROP_SIDE};
+use keyface_boards::picture::Picture;
 use std::fs::{File, OpenOptions};
 use std::io::Cursor;
 use std::os::unix::fs::FileExt;
@@ -15,19 +14,7 @@ const LONGEST: usize = 640;
 
 /// The upright frame, at most 640 pixels on its long side.
 pub fn upright(frame: &Frame<'_>) -> RgbImage {
-    let (w, h) = frame.upright_size();
-    let side = w.max(h).min(LONGEST).min(MAX_CROP_SIDE);
-    let scale = w.max(h) as f64 / side as f64;
-    // Pixel centres: the first preview pixel shows the middle of the frame pixels that it stands for.
-    let shift = (scale - 1.0) / 2.0;
-    let mut planes = vec![0u8; 3 * side * side];
-    let drawn = Similarity::new(scale, 0.0, shift, shift)
-        .is_some_and(|to_frame| warp_into(frame, &to_frame, side, &mut planes).is_ok());
-    let (pw, ph) = (((w as f64 / scale) as u32).max(1), ((h as f64 / scale) as u32).max(1));
-    RgbImage::from_fn(pw, ph, |x, y| {
-        let at = |plane: usize| planes[(plane * side + y as usize) * side + x as usize];
-        image::Rgb(if drawn { [at(0), at(1), at(2)] } else { [0; 3] })
-    })
+    Picture::of(frame, LONGEST).upright()
 }
 
 /// Writes a picture as JPEG or PNG, by the name's ending; a reader never sees half of it.
@@ -131,21 +118,6 @@ mod tests {
             (&bytes[..4], &bytes[12..20], &bytes[20..24]),
             (&[7, 8, 9, 0][..], &[0; 8][..], &[7, 8, 9, 0][..])
         );
-    }
-
-    use keyface::frame::{PixelFormat, Rotation};
-
-    #[test]
-    fn the_preview_is_the_upright_frame() {
-        // Left black, right white, stored lying on its side.
-        let data: Vec<u8> = (0..20 * 40).map(|i| if i / 20 < 20 { 0 } else { 255 }).collect();
-        let frame = Frame::packed(PixelFormat::Grey8, 20, 40, &data).unwrap();
-        let picture = upright(&frame.with_rotation(Rotation::Cw270));
-        assert_eq!(picture.dimensions(), (40, 20));
-        assert_eq!((picture.get_pixel(2, 10).0, picture.get_pixel(37, 10).0), ([0; 3], [255; 3]));
-        let large = vec![90; 1280 * 720];
-        let picture = upright(&Frame::grey8(&large, 1280, 720).unwrap());
-        assert_eq!((picture.dimensions(), picture.get_pixel(639, 359).0), ((640, 360), [90; 3]));
     }
 
     #[test]

@@ -61,18 +61,34 @@ fn a_profile_of_ones_own_is_checked_and_used() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("own.toml");
     let text = format!(
-        "name = \"own\"\ntitle = \"Own\"\nthreads = 1\npage_sizes = [4096, 16384, 65536]\n\
+        "name = \"own\"\ntitle = \"Own\"\nthreads = 2\npage_sizes = [4096, 16384, 65536]\n\
          [[camera]]\nname = \"none\"\nsource = \"v4l2:driver=none\"\n\
          [[camera]]\nname = \"film\"\nsource = \"{}\"\n",
         source("astronaut.jpg")
     );
     std::fs::write(&path, &text).unwrap();
     let own = path.to_str().unwrap();
+    // As many as the profile says, as far as this test's own CPUs go.
+    let used = std::thread::available_parallelism().unwrap().get().min(2);
     let ran = keyface(&["board", "probe", "--profile", own, "--json"]);
     let probe = json(&ran);
     assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(probe["threads"], used);
     assert!(probe["chosen"].as_str().unwrap().contains("astronaut.jpg"));
     assert!(probe["cameras"][0]["refused"].as_str().unwrap().contains("no camera"));
+    if networks() {
+        let threads = |args: &[&str]| {
+            let gallery = dir.path().join("own.kfgallery");
+            let (gallery, camera) = (gallery.to_str().unwrap(), format!("--camera={own}"));
+            let base =
+                ["-v", "enroll", "--gallery", gallery, "Ana", &camera, "--shots", "1", "--force"];
+            let ran = keyface(&[&base, args].concat());
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            ran.err.contains(&format!("profile own: {used} threads"))
+        };
+        assert!(threads(&[]), "the profile's threads are taken");
+        assert!(!threads(&["--threads", "1"]), "unless the command line says how many");
+    }
     std::fs::write(&path, text.replace("threads", "thread")).unwrap();
     let ran = keyface(&["board", "probe", "--profile", own]);
     assert_eq!((ran.code, ran.err.contains("own.toml") && ran.err.contains("thread")), (2, true));
