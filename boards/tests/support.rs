@@ -50,6 +50,15 @@ fn analyze(arguments: &[&str], units: &[PathBuf]) -> Option<(bool, String)> {
 fn systemd_accepts_the_units() {
     let folder = tempfile::tempdir().unwrap();
     let units = units(folder.path());
+    // With each unit's drop-ins, of which a board has one.
+    for unit in &units {
+        let name = unit.file_name().unwrap().to_str().unwrap();
+        let to = folder.path().join(format!("{name}.d"));
+        std::fs::create_dir(&to).unwrap();
+        for drop_in in files(&format!("systemd/{name}.d"), ".conf") {
+            std::fs::copy(&drop_in, to.join(drop_in.file_name().unwrap())).unwrap();
+        }
+    }
     if let Some((ok, text)) = analyze(&["verify", "--man=no"], &units) {
         assert!(ok && !text.contains("keyface"), "{text}");
         // It does see what is wrong.
@@ -57,6 +66,10 @@ fn systemd_accepts_the_units() {
         std::fs::write(&broken, "[Service]\nExecStart=/bin/true\nDevicePolicy=open\n").unwrap();
         let (_, text) = analyze(&["verify", "--man=no"], &[broken]).unwrap();
         assert!(text.contains("DevicePolicy") || text.contains("device policy"), "{text}");
+        let drop_in = folder.path().join("keyface.service.d/broken.conf");
+        std::fs::write(drop_in, "[Service]\nPrivateNetwork=perhaps\n").unwrap();
+        let (_, text) = analyze(&["verify", "--man=no"], &units[..]).unwrap();
+        assert!(text.contains("broken.conf"), "drop-ins are read: {text}");
     }
 }
 

@@ -1,10 +1,13 @@
 //! The configuration file, and what the command line says in its place.
 
 use crate::output::Wire;
+use crate::page::token::Token;
 use keyface::decide::Rules;
+use keyface::enrol::MAX_SHOTS;
 use keyface_boards::selection::Selection;
 use keyface_boards::settings::{Pace, Settings};
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,6 +27,8 @@ pub struct Config {
     pub audit: Option<PathBuf>,
     /// Where counters are written, as Prometheus text; else nowhere.
     pub metrics: Option<PathBuf>,
+    /// Threads of the networks, 1 to 64; else the profile's where the source is `board:`, else 1. Never more than this process has CPUs.
+    pub threads: Option<usize>,
     /// Seconds between two writings of the counters and two looks at the gallery file, 1 to 3600.
     #[serde(default = "five")]
     pub interval_s: u64,
@@ -38,6 +43,22 @@ pub struct Config {
     /// When the door opens.
     #[serde(default)]
     pub rules: RuleBook,
+    /// The installers' page; without this table there is none.
+    #[serde(default)]
+    pub page: Option<PageTable>,
+}
+
+/// The installers' page.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageTable {
+    /// Address and port, of this machine alone: `127.0.0.1:8643`. Port 0: any that is free.
+    pub listen: SocketAddr,
+    /// The file with the token, of mode 0600; made with a random one if it is not there.
+    pub token: PathBuf,
+    /// Shots of an enrolment, 1 to 8.
+    #[serde(default = "five_shots")]
+    pub shots: usize,
 }
 
 /// The relay that opens the door.
@@ -92,6 +113,10 @@ fn five() -> u64 {
     5
 }
 
+fn five_shots() -> usize {
+    5
+}
+
 fn three_seconds() -> u64 {
     3000
 }
@@ -123,6 +148,25 @@ impl Default for RuleBook {
     }
 }
 
+impl PageTable {
+    /// Checks what needs no port. A token file that is there must be sound.
+    fn check(&self) -> Result<(), String> {
+        if !self.listen.ip().is_loopback() {
+            let text = format!("page.listen: {} can be reached from other machines", self.listen);
+            return Err(text + ": 127.0.0.1 or [::1]");
+        }
+        if !(1..=MAX_SHOTS).contains(&self.shots) {
+            return Err(format!("page.shots: 1 to {MAX_SHOTS}, not {}", self.shots));
+        }
+        match Token::read(&self.token) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(format!("page.token: {}: {e}", self.token.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl RuleBook {
     /// The rules, with the score that the rate leads to.
     #[must_use]
@@ -148,8 +192,10 @@ impl Config {
         let mut config = Config::parse(&text).map_err(|e| format!("{name}: {e}"))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let absolute = |path: &mut PathBuf| *path = folder.join(&path);
-        let Config { gallery, pack, key, audit, metrics, .. } = &mut config;
-        [gallery, pack].into_iter().chain(key).chain(audit).chain(metrics).for_each(absolute);
+        let Config { gallery, pack, key, audit, metrics, page, .. } = &mut config;
+        let token = page.as_mut().map(|page| &mut page.token);
+        let optional = key.iter_mut().chain(audit).chain(metrics).chain(token);
+        [gallery, pack].into_iter().chain(optional).for_each(absolute);
         Ok(config)
     }
 
@@ -163,11 +209,13 @@ impl Config {
             pack,
             audit: None,
             metrics: None,
+            threads: None,
             interval_s: five(),
             relay: Relay { wire: relay, pulse_ms: three_seconds() },
             led: None,
             camera: Camera::default(),
             rules: RuleBook::default(),
+            page: None,
         }
     }
 
@@ -192,6 +240,9 @@ impl Config {
         Selection::parse(&self.source).map_err(|e| format!("source: {e}"))?;
         self.wire().map_err(|e| format!("relay.wire: {e}"))?;
         self.led_wire().map_err(|e| format!("led: {e}"))?;
+        if !(1..=64).contains(&self.threads()?) {
+            return Err(format!("threads: 1 to 64, not {}", self.threads()?));
+        }
         self.settings()?.check().map_err(|e| format!("camera: {e}"))?;
         let rate = self.rules.false_match_rate;
         if !(rate > 0.0 && rate < 1.0) {
@@ -199,7 +250,20 @@ impl Config {
         }
         let rules = self.rules.rules(self.rules.threshold.unwrap_or(0.5));
         keyface::decide::Decider::new(rules).map_err(|e| format!("rules: {e}"))?;
-        Ok(())
+        self.page.as_ref().map_or(Ok(()), PageTable::check)
+    }
+
+    /// Threads of the networks, as asked for or as the camera's profile says.
+    ///
+    /// # Errors
+    /// A sentence, where the source or its profile cannot be read.
+    pub fn threads(&self) -> Result<usize, String> {
+        if let Some(threads) = self.threads {
+            return Ok(threads);
+        }
+        let profile = Selection::parse(&self.source).and_then(|source| source.profile());
+        let profile = profile.map_err(|e| format!("source: {e}"))?;
+        Ok(profile.map_or(1, |profile| profile.usable_threads()))
     }
 
     /// The relay's wire.
@@ -292,6 +356,7 @@ mod tests {
             "audit",
             "metrics",
             "interval_s",
+            "threads",
             "led",
             "threshold",
             "cooldown_ms",
@@ -300,6 +365,9 @@ mod tests {
             "rotation",
             "mirrored",
             "stall_ms",
+            "listen",
+            "token",
+            "shots",
         ] {
             assert!(text.contains(key), "door.toml does not show {key}");
         }
@@ -319,9 +387,34 @@ mod tests {
     }
 
     #[test]
+    fn threads_come_from_the_key_else_from_the_profile() {
+        let cpus = std::thread::available_parallelism().unwrap().get();
+        let of = |text: &str| Config::parse(text).unwrap().threads().unwrap();
+        let board = SMALLEST.replace("dir:pictures", "board:raspberry-pi-5");
+        assert_eq!(of(SMALLEST), 1);
+        assert_eq!(of(&board), 4.min(cpus));
+        assert_eq!(of(&format!("threads = 3\n{board}")), 3);
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let refused = |text: &str| Config::parse(text).and_then(|c| c.check()).unwrap_err();
+        let page = |listen: &str, more: &str| {
+            format!("[page]\nlisten = '{listen}'\ntoken = '/no/such/token'\n{more}")
+        };
+        let (all, name) = (page("0.0.0.0:8643", ""), page("localhost:8643", ""));
+        let (shots, key) = (page("127.0.0.1:0", "shots = 9"), page("[::1]:1", "tokne = 'x'"));
+        let folder = page("127.0.0.1:0", "").replace("/no/such/token", "/tmp");
+        assert_eq!(
+            Config::parse(&format!("{SMALLEST}{}", page("[::1]:8643", ""))).unwrap().check(),
+            Ok(())
+        );
         for (add, name) in [
+            (&all[..], "page.listen"),
+            (&name, "listen"),
+            (&shots, "page.shots"),
+            (&key, "tokne"),
+            (&folder, "page.token"),
             ("pulse_ms = 10", "pulse_ms"),
             ("pulse = 10", "pulse"),
             ("[rules]\nvotes = 0", "rules"),
@@ -334,6 +427,8 @@ mod tests {
             assert!(e.contains(name), "{add}: {e}");
         }
         assert!(refused(&SMALLEST.replace("dir:pictures", "nonsense:x")).contains("source"));
+        assert!(refused(&SMALLEST.replace("dir:pictures", "board:nonsense")).contains("source"));
+        assert!(refused(&format!("threads = 65\n{SMALLEST}")).contains("threads"));
         assert!(refused(&SMALLEST.replace("'log'", "'loud'")).contains("relay.wire"));
         assert!(refused("source = ").contains('1'), "the line is given");
         assert!(Config::read(Path::new("/no/such.toml")).unwrap_err().contains("/no/such.toml"));

@@ -135,6 +135,18 @@ impl Counters {
         self.source().health
     }
 
+    /// The source's state as it was last seen.
+    #[must_use]
+    pub fn source_state(&self) -> State {
+        self.source().state
+    }
+
+    /// Whether the relay is on, as far as the loop has seen.
+    #[must_use]
+    pub fn relay_on(&self) -> bool {
+        self.relay_on.load(Relaxed)
+    }
+
     /// A frame with so many faces took so long.
     pub fn worked(&self, faces: usize, us: u64) {
         self.faces.fetch_add(faces as u64, Relaxed);

@@ -6,6 +6,7 @@ use door_terminal::counters::Counters;
 use door_terminal::notify::Notify;
 use door_terminal::observe::Observer;
 use door_terminal::output::Output;
+use door_terminal::page::Page;
 use door_terminal::record::{Places, Recorder};
 use door_terminal::relay::Relay;
 use door_terminal::terminal::{End, Terminal};
@@ -141,7 +142,10 @@ fn run(args: &Args) -> Result<ExitCode, Trouble> {
     let decider =
         Decider::new(config.rules.rules(threshold)).map_err(|e| Trouble(3, e.to_string()))?;
     if args.check_config {
-        println!("sound: {} templates, faces match from {threshold:.3}", observer.templates());
+        let (templates, threads) = (observer.templates(), config.threads().unwrap_or(1));
+        println!(
+            "sound: {templates} templates, faces match from {threshold:.3}, threads: {threads}"
+        );
         return Ok(ExitCode::SUCCESS);
     }
     // The relay first: from here on the line is ours and off.
@@ -164,9 +168,14 @@ fn run(args: &Args) -> Result<ExitCode, Trouble> {
         signal_hook::flag::register(signal, stop.clone()).map_err(|e| Trouble(1, e.to_string()))?;
     }
     let notify = Notify::from_environment();
-    let counters = &counters;
+    let page = config.page.as_ref().and_then(|table| {
+        // The door works without it.
+        let started = Page::start(table, &config, threshold, &counters);
+        started.inspect_err(|e| log::error!("there is no page: {e}")).ok()
+    });
+    let (config, counters) = (&config, &*counters);
     let terminal =
-        Terminal { config: &config, source, observer, decider, relay, recorder, notify, counters };
+        Terminal { config, source, observer, decider, relay, recorder, notify, counters, page };
     match terminal.run(&stop, &mut std::io::stdout()) {
         Ok(End::Source | End::Asked) => Ok(ExitCode::SUCCESS),
         Ok(End::Relay) => Err(Trouble(1, "the relay cannot be switched".into())),

@@ -4,12 +4,12 @@ use crate::config::Config;
 use crate::counters::{Counters, Stage};
 use keyface::calibration::Calibration;
 use keyface::decide::{Liveness, Seen};
-use keyface::detect::Detection;
+use keyface::detect::{Detection, Detections};
 use keyface::error::Result;
 use keyface::frame::Frame;
 use keyface::gallery::{Hit, HostKey, Reader, StoreOptions};
 use keyface::pack::{Pack, SectionKind, Trust};
-use keyface::pipeline::{Model, Options, Pipeline};
+use keyface::pipeline::{Face, Model, Options, Pipeline};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -53,7 +53,12 @@ impl Observer {
         };
         let pack = Pack::open(&config.pack, Trust::Anyone).map_err(of(&config.pack))?;
         let model = Model::load(pack.clone()).map_err(of(&config.pack))?;
-        let pipeline = Pipeline::new(&model, &Options::default()).map_err(of(&config.pack))?;
+        let unknown = |_| {
+            let e = keyface::Error::new(keyface::ErrorKind::InvalidArgument, "no profile to use");
+            (config.source.clone(), e)
+        };
+        let options = Options { threads: config.threads().map_err(unknown)?, ..Options::default() };
+        let pipeline = Pipeline::new(&model, &options).map_err(of(&config.pack))?;
         let key_path = config.key_path();
         let key = HostKey::from_file(&key_path).map_err(of(&key_path))?;
         let mark = mark(&config.gallery);
@@ -114,26 +119,38 @@ impl Observer {
         self.current
     }
 
-    /// Looks at one frame. The number is that of faces found.
-    pub fn look(&mut self, frame: &Frame<'_>, counters: &Counters) -> (Seen<'_>, usize) {
+    /// Looks at one frame. The number is that of faces found. `witness` is told of all of them, and of the one that was described.
+    pub fn look(
+        &mut self,
+        frame: &Frame<'_>,
+        counters: &Counters,
+        witness: &mut dyn FnMut(&[Detection], Option<&Face>),
+    ) -> (Seen<'_>, usize) {
         let failed = |stage, e: keyface::Error| {
             log::error!("{e}");
             counters.error(stage);
             Seen::Failed
         };
-        let (face, faces) = match self.pipeline.detect(frame) {
-            Ok(found) => (choose(found), found.len()),
+        let found = match self.pipeline.detect(frame) {
+            Ok(found) => found.iter().copied().collect::<Detections>(),
             Err(e) => return (failed(Stage::Pipeline, e), 0),
         };
-        let face = match face {
-            Meant::Nobody => return (Seen::Nobody, faces),
-            Meant::Several => return (Seen::Several, faces),
+        let faces = found.len();
+        let face = match choose(&found) {
             Meant::One(face) => face,
+            other => {
+                witness(&found, None);
+                let nobody = matches!(other, Meant::Nobody);
+                return (if nobody { Seen::Nobody } else { Seen::Several }, faces);
+            }
         };
         let described = match self.pipeline.describe(frame, &face) {
-            Ok(Some(described)) if described.quality.reasons.is_empty() => described,
-            Ok(_) => return (Seen::Poor, faces),
+            Ok(described) => described,
             Err(e) => return (failed(Stage::Pipeline, e), faces),
+        };
+        witness(&found, described);
+        let Some(described) = described.filter(|d| d.quality.reasons.is_empty()) else {
+            return (Seen::Poor, faces);
         };
         if !self.current {
             return (Seen::Failed, faces);

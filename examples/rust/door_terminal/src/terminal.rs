@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::counters::{Counters, Outcome, Stage};
 use crate::notify::Notify;
 use crate::observe::Observer;
+use crate::page::Page;
 use crate::record::Recorder;
 use crate::relay::Relay;
 use keyface::decide::audit::Event;
@@ -50,6 +51,8 @@ pub struct Terminal<'a> {
     pub notify: Notify,
     /// What is counted.
     pub counters: &'a Counters,
+    /// The installers' page, if there is one.
+    pub page: Option<Page>,
 }
 
 impl Terminal<'_> {
@@ -90,6 +93,12 @@ impl Terminal<'_> {
                 log::info!("the source is {now}: {}", self.source.describe());
                 self.notify.status(now.name());
             }
+            if let Some(person) = self.page.as_mut().and_then(Page::turn) {
+                if !self.recorder.push(Event::Enrolled(person)) {
+                    log::error!("an enrolment is not in the audit log yet");
+                }
+                self.refresh();
+            }
             let decision = match step {
                 Step::Decided(decision) => decision,
                 Step::End => return self.end(End::Source),
@@ -100,8 +109,12 @@ impl Terminal<'_> {
             };
             let decision = self.act(decision);
             if last != Some(decision) {
-                writeln!(out, "{}", Line(decision))?;
+                let line = Line(decision).to_string();
+                writeln!(out, "{line}")?;
                 out.flush()?;
+                if let Some(page) = &mut self.page {
+                    page.decided(line);
+                }
                 last = Some(decision);
             }
         }
@@ -134,7 +147,12 @@ impl Terminal<'_> {
         if !clock.tick(time_us) {
             self.counters.error(Stage::Clock);
         }
-        let (seen, faces) = self.observer.look(&frame, self.counters);
+        let page = &mut self.page;
+        let (seen, faces) = self.observer.look(&frame, self.counters, &mut |found, face| {
+            if let Some(page) = page {
+                page.see(&frame, found, face);
+            }
+        });
         let observation = Observation { time_us, claim: None, seen };
         let decision = self.decider.step(&observation, |_, _| true);
         let us = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);

@@ -161,6 +161,41 @@ fn who_is_removed_does_not_enter_and_a_damaged_gallery_lets_nobody_in() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// Threads of the process that compute layers of a network.
+fn kernel_threads(child: &Child) -> usize {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", child.id())).unwrap();
+    let names = tasks.filter_map(|t| std::fs::read_to_string(t.unwrap().path().join("comm")).ok());
+    names.filter(|name| name.trim() == "keyface-kernel").count()
+}
+
+#[test]
+fn the_boards_profile_says_how_many_threads_work_as_far_as_there_are_cpus() {
+    let door = Door::new();
+    let profile = format!(
+        "name = \"own\"\ntitle = \"Own\"\nthreads = 2\npage_sizes = [4096, 16384, 65536]\n\
+         [[camera]]\nname = \"film\"\nsource = \"loop:{}\"\n",
+        door.show(&[KNOWN])
+    );
+    std::fs::write(door.path("own.toml"), profile).unwrap();
+    let source = format!("board:{}", door.path("own.toml").display());
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let first = list.split([',', '-']).next().unwrap();
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for (cpus, prefix) in [(cpus, &[][..]), (1, &["taskset", "-c", first])] {
+        let program = terminal(&door, &source);
+        let mut words = prefix.iter().map(std::ffi::OsStr::new).chain([program.get_program()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).args(program.get_args()).args(["--votes", "1"]);
+        command.stdout(Stdio::piped());
+        let (mut child, _lines) = wait_for(&mut command, "allow");
+        // The landmark network and the recogniser; the main thread is the first of each.
+        assert_eq!(kernel_threads(&child), 2 * (cpus.min(2) - 1), "with {cpus} CPUs");
+        signal(&child, "-TERM");
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+    }
+}
+
 #[test]
 fn each_trouble_has_its_exit_code() {
     let door = Door::new();

@@ -106,6 +106,7 @@ fn a_failing_source_never_leaves_the_door_open() {
         recorder,
         notify,
         counters: &counters,
+        page: None,
     };
 
     let stop = AtomicBool::new(false);

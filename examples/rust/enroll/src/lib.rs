@@ -157,7 +157,9 @@ fn step(
     }
 }
 
-fn text(guidance: Guidance, taken: usize) -> String {
+/// What to tell the person, in the words of the three examples; `taken` counts the shots.
+#[must_use]
+pub fn text(guidance: Guidance, taken: usize) -> String {
     let fixed = match guidance {
         Guidance::Nobody => "step in front of the camera",
         Guidance::AnotherFace => "one person at a time",
