@@ -1,5 +1,5 @@
-/* feed DEVICE FOURCC WIDTH HEIGHT FILE: shows one frame on a V4L2 output until it is ended. In the VM it plays the camera's side of
- * vivid's HDMI loop. Prints "feeding" when the first frames are queued. */
+/* feed DEVICE FOURCC WIDTH HEIGHT FILE [FPS]: shows one frame on a V4L2 output until it is ended, at the device's rate or FPS. In the
+ * VM it plays the camera's side of vivid's HDMI loop, and the bridge before v4l2loopback. Prints "feeding" when the first frames are queued. */
 #include <fcntl.h>
 #include <linux/videodev2.h>
 #include <stdio.h>
@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { BUFFERS = 4 };
 
@@ -44,8 +45,8 @@ int main(int argc, char **argv)
     int type = V4L2_BUF_TYPE_VIDEO_OUTPUT;
     FILE *file;
     unsigned bytes;
-    if (argc != 6 || strlen(argv[2]) != 4) {
-        fprintf(stderr, "usage: feed DEVICE FOURCC WIDTH HEIGHT FILE\n");
+    if (argc < 6 || argc > 7 || strlen(argv[2]) != 4) {
+        fprintf(stderr, "usage: feed DEVICE FOURCC WIDTH HEIGHT FILE [FPS]\n");
         return 2;
     }
     device = open(argv[1], O_RDWR);
@@ -91,6 +92,9 @@ int main(int argc, char **argv)
     for (;;) {
         struct v4l2_buffer b = buffer(0, 0);
         call("VIDIOC_DQBUF", VIDIOC_DQBUF, &b);
+        if (argc == 7) {
+            usleep(1000000 / (unsigned)atoi(argv[6]));
+        }
         b = buffer(b.index, bytes);
         call("VIDIOC_QBUF", VIDIOC_QBUF, &b);
     }

@@ -1,6 +1,7 @@
 //! Runs inside the VM of `tests/vm/run` and checks the product against real kernel drivers: `vm_checks` alone runs everything. Prints a line
 //! per check and `N passed, N failed`; exits with 0 if none failed.
 
+mod bridge;
 mod checks;
 mod door;
 mod pictures;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         ("faults", vivid::faults),
         ("exact", vivid::exact),
         ("planar", vivid::multi_planar),
+        ("bridge", bridge::all),
     ];
     for (name, part) in parts.into_iter().filter(|(name, _)| wants(name)) {
         println!("== {name}");

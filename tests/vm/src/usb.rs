@@ -126,6 +126,19 @@ fn damaged(c: &mut Checks, camera: &Shared) {
         source.health().damaged >= before + 5 && lent == 0,
         format!("fault: MJPG cut in half; all are refused, {lent} were lent"),
     );
+    fault(camera, Fault::Gap);
+    // A frame cut in half may still be on its way; it counts as damaged just the same.
+    let (before, mut lent) = (source.health(), 0);
+    until(&mut source, s(8), |source| {
+        lent += usize::from(pixels(source).is_some());
+        source.health().damaged >= before.damaged + 5
+    });
+    c.check(
+        source.health().damaged >= before.damaged + 5 && lent == 0,
+        format!(
+            "fault: MJPG without its middle, but with its end; all are refused, {lent} were lent"
+        ),
+    );
     fault(camera, Fault::ErrorBit);
     c.check(
         until(&mut source, s(8), |s| s.state() == State::Stalled || s.state() == State::Lost),

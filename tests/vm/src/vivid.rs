@@ -98,6 +98,15 @@ pub fn faults(c: &mut Checks) {
         busy.is_err_and(|e| e.to_string().contains("in use")),
         "a second user is told that the camera is in use",
     );
+    // Not even its format may a second user change.
+    let other = open(WEBCAM, &Settings { size: (320, 180), ..settings.clone() });
+    let unmoved = until(&mut source, s(5), |source| {
+        source.current().is_some_and(|f| (f.width(), f.height()) == (640, 360))
+    });
+    c.check(
+        other.is_err_and(|e| e.to_string().contains("in use")) && unmoved,
+        "a second user who wants another size is told so too, and the first goes on",
+    );
     let Ok(mut patient) = open(WEBCAM, &Settings { patient: true, ..settings.clone() }) else {
         return c.check(false, "a patient second user waits");
     };
@@ -139,8 +148,15 @@ pub fn faults(c: &mut Checks) {
     let Some(mut source) = c.some(source, "opened once more") else { return };
     c.check(frames(&mut source, 5, s(8)) == 5, "frames again");
 
+    let held = Device::open(Path::new(WEBCAM));
     c.check(set(WEBCAM, "Disconnect", 0), "fault: the camera is disconnected (ENODEV)");
     c.check(until(&mut source, s(5), |s| s.state() == State::Lost), "noticed: lost");
+    let back = until(&mut source, s(1), |s| s.state() == State::Streaming);
+    c.check(
+        held.is_ok() && Device::open(Path::new(WEBCAM)).is_err() && !back,
+        "it cannot be opened while somebody holds the old handle: still lost",
+    );
+    drop(held);
     c.check(frames(&mut source, 5, s(10)) == 5, "found again after the last user closed it");
     c.check(source.health().losses == 1, "one loss is counted");
 
@@ -166,7 +182,7 @@ pub fn exact(c: &mut Checks) {
     );
     for format in [b"YUYV", b"UYVY", b"NV12", b"NV21", b"YU12", b"RGB3", b"BGR3", b"GREY"] {
         let name = String::from_utf8_lossy(format).into_owned();
-        let picture = noise(format);
+        let picture = noise(format, (1280, 720));
         let file = format!("/tmp/{name}");
         if std::fs::write(&file, &picture).is_err() {
             return c.check(false, format!("{file} is written"));
@@ -185,19 +201,21 @@ pub fn exact(c: &mut Checks) {
         let equal = line == "feeding\n"
             && source.is_ok_and(|mut source| comes(&mut source, &picture, s(10)));
         c.check(equal, format!("HDMI loop, {name}: {} bytes are equal", picture.len()));
+        c.check(matches!(feed.try_wait(), Ok(None)), "the output was fed to the end");
         let _ = feed.kill();
         let _ = feed.wait();
         let _ = std::fs::remove_file(file);
     }
 }
 
-/// A frame of 1280x720 that no converter leaves as it is.
-fn noise(format: &[u8; 4]) -> Vec<u8> {
+/// A frame that no converter leaves as it is.
+pub fn noise(format: &[u8; 4], size: (u32, u32)) -> Vec<u8> {
+    let pixels = size.0 * size.1;
     let bytes = match format {
-        b"RGB3" | b"BGR3" => 3 * 1280 * 720,
-        b"GREY" => 1280 * 720,
-        b"YUYV" | b"UYVY" => 2 * 1280 * 720,
-        _ => 3 * 1280 * 720 / 2,
+        b"RGB3" | b"BGR3" => 3 * pixels,
+        b"GREY" => pixels,
+        b"YUYV" | b"UYVY" => 2 * pixels,
+        _ => 3 * pixels / 2,
     };
     let mut state = 1u32;
     let mut next = || {

@@ -14,6 +14,8 @@ pub enum Fault {
     Stalled,
     /// Frames are cut in half.
     Truncated,
+    /// The middle quarter of each frame is missing, its end is there.
+    Gap,
     /// Every payload carries the UVC error bit.
     ErrorBit,
 }

@@ -168,8 +168,13 @@ impl Link {
                 let ready = camera.fault != Fault::Stalled && !camera.waiting.is_empty();
                 camera.committed().filter(|_| ready).map(|(picture, interval)| {
                     let whole = picture.data.len();
-                    let sent = if camera.fault == Fault::Truncated { whole / 2 } else { whole };
-                    (picture.data[..sent].to_vec(), Duration::from_nanos(u64::from(interval) * 100))
+                    let (to, from) = match camera.fault {
+                        Fault::Truncated => (whole / 2, whole),
+                        Fault::Gap => (whole * 3 / 8, whole * 5 / 8),
+                        _ => (whole, whole),
+                    };
+                    let data = [&picture.data[..to], &picture.data[from..]].concat();
+                    (data, Duration::from_nanos(u64::from(interval) * 100))
                 })
             };
             let Some((data, interval)) = next else {
