@@ -11,7 +11,7 @@ const UNROLL: u64 = 8;
 /// # Safety
 /// The CPU has the level.
 pub(super) unsafe fn run(level: CpuLevel, rounds: u64) -> u64 {
-    let per_instruction = match level {
+    let per_instruction: u64 = match level {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the caller's promise.
         CpuLevel::Avx2 => unsafe { x86::madd(rounds) },
@@ -24,7 +24,7 @@ pub(super) unsafe fn run(level: CpuLevel, rounds: u64) -> u64 {
         #[cfg(target_arch = "aarch64")]
         // SAFETY: the caller's promise.
         CpuLevel::I8mm => unsafe { arm::smmla(rounds) },
-        _ => return 0,
+        _ => 0,
     };
     rounds * UNROLL * per_instruction
 }
