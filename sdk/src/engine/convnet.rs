@@ -121,7 +121,6 @@ impl ConvNet {
         }
         let state = self
             .wire(size)
-            .and_then(TypedModel::into_optimized)
             .and_then(SimplePlan::new)
             .and_then(|plan| plan.spawn())
             .map_err(engine_error("cannot plan the landmark network"))?;

@@ -93,7 +93,6 @@ impl Recogniser {
         let plan = self
             .network
             .wire(&exec, with_blocks)
-            .and_then(TypedModel::into_optimized)
             .and_then(SimplePlan::new)
             .map_err(engine_error("cannot plan the recogniser"))?;
         let state = plan.spawn().map_err(engine_error("cannot start the recogniser"))?;
