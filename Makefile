@@ -3,7 +3,8 @@ CARGO ?= cargo
 SHARED ?= ../shared
 PYTHON ?= python3
 
-.PHONY: all demo check lint test arm-test vm-test asan arm-count peers models training-test training-venv soak install deb memcheck helgrind soak-ffi clean
+.PHONY: all demo check lint test arm-test armv7-test vm-test asan arm-count peers models training-test training-venv soak install size deb memcheck helgrind \
+	soak-ffi clean
 
 all:
 	$(CARGO) build --release --workspace
@@ -25,6 +26,11 @@ test:
 # The tests on 64-bit ARM under QEMU, as a core of each CPU level.
 arm-test:
 	tests/arm/run
+
+# The tests on 32-bit ARM under QEMU, and the C programs.
+armv7-test:
+	tests/arm/run armv7
+	tests/c/run armv7 target/arm/armv7-unknown-linux-gnueabihf/release/libkeyface_ffi.so
 
 # The product's ARM programs on a real kernel in a VM: cameras with every fault, and a whole door.
 vm-test:
@@ -64,7 +70,12 @@ soak:
 # The C library, headers, pkg-config and CMake files: make install DESTDIR=/tmp/stage PREFIX=/usr
 install:
 	$(CARGO) build --release -p keyface-ffi
-	ffi/dist/install target/release/libkeyface_ffi.so target/release/libkeyface_ffi.a
+	ffi/dist/link target/release/libkeyface_ffi.a target/release/libkeyface.so
+	ffi/dist/install target/release/libkeyface.so target/release/libkeyface_ffi.a
+
+# What the shared library takes on an arm64 device; fails where it has grown.
+size:
+	ffi/dist/sizes
 
 # Debian packages in target/deb, for this machine's architecture and, where its compiler is installed, for arm64.
 deb:

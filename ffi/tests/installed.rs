@@ -6,11 +6,13 @@ use common::{have, pack, root, run, shared_library, static_library, succeed};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// `ffi/dist/install` into a folder, as `make install DESTDIR=` does.
+/// `ffi/dist/link` and `ffi/dist/install` into a folder, as `make install DESTDIR=` does.
 fn install(dest: &Path) {
+    let linked = dest.join("libkeyface.so");
+    succeed(Command::new(root().join("ffi/dist/link")).arg(static_library()).arg(&linked));
     succeed(
         Command::new(root().join("ffi/dist/install"))
-            .arg(shared_library())
+            .arg(&linked)
             .arg(static_library())
             .env("DESTDIR", dest)
             .env("PREFIX", "/usr"),
