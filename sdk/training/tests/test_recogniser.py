@@ -232,7 +232,7 @@ def test_the_report_says_where_the_claim_holds():
     run = lambda p: {level: rng.random(1200) < p for level in experiment.LEVELS}
     better = run(0.9) | {told: rng.random(1200) < 0.8 for told in experiment.TOLD}
     found = {"ViT": [run(0.7)], "ViT + iRPE": [run(0.7)], "ViT + KP-RPE": [better], "2 key points": [run(0.8)]}
-    args = types.SimpleNamespace(samples=1000)
+    args = types.SimpleNamespace(samples=1000, seeds="1")
     text = experiment.report(args, found)
     assert f"ViT + KP-RPE against ViT: better on {', '.join(experiment.LEVELS)}." in text
     assert "ViT + iRPE against ViT: undecided on" in text and "2 key points" in text and "nose lost" in text
