@@ -149,7 +149,7 @@ fn programs_build_and_run_against_the_installed_tree() {
 fn the_static_library_links_with_the_line_that_is_documented() {
     let dir = tempfile::tempdir().expect("a folder");
     let program = dir.path().join("scenario");
-    let line = ["-Wl,--gc-sections", "-lgcc_s", "-lpthread", "-lm", "-ldl"];
+    let line = ["-Wl,--gc-sections,-z,noexecstack", "-lgcc_s", "-lpthread", "-lm", "-ldl"];
     println!("cc prog.c {} libkeyface.a {}", line[0], line[1..].join(" "));
     succeed(
         Command::new("gcc")
