@@ -27,17 +27,6 @@ struct Case<'a> {
     pixels: &'a [u8],
 }
 
-const FORMATS: [PixelFormat; 8] = [
-    PixelFormat::Rgb8,
-    PixelFormat::Bgr8,
-    PixelFormat::Grey8,
-    PixelFormat::Yuyv,
-    PixelFormat::Uyvy,
-    PixelFormat::Nv12,
-    PixelFormat::Nv21,
-    PixelFormat::I420,
-];
-
 fuzz_target!(|case: Case<'_>| {
     // Mostly small numbers, so that frames are found; now and then the raw ones.
     let small = |v: u32, most: u32| if v >> 28 == 15 { v } else { v % most };
@@ -69,7 +58,7 @@ fuzz_target!(|case: Case<'_>| {
     // SAFETY: the planes are readable for their lengths.
     let status = unsafe { kf_frame_check(&lent) };
 
-    let Some(&pixels) = FORMATS.get((format as usize).wrapping_sub(1)) else {
+    let Some(&pixels) = PixelFormat::ALL.get((format as usize).wrapping_sub(1)) else {
         return assert_ne!(status, kf_status::Ok);
     };
     let planes: Vec<Plane<'_>> = (0..3)
