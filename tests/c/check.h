@@ -73,4 +73,12 @@ static inline kf_pack *open_pack(const char *path) {
     return pack;
 }
 
+static inline kf_engine *open_engine(const char *path) {
+    kf_pack *pack = open_pack(path);
+    kf_engine *engine = NULL;
+    OK(kf_engine_load(pack, 0, &engine));
+    kf_pack_free(pack);
+    return engine;
+}
+
 #endif

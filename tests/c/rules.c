@@ -280,7 +280,6 @@ static void build_and_texts(void) {
 }
 
 int main(int argc, char **argv) {
-    kf_pack *pack;
     kf_engine *engine = NULL, *other = NULL;
     kf_pipeline *pipeline = NULL;
     CHECK(argc == 3);
@@ -288,12 +287,8 @@ int main(int argc, char **argv) {
     texts();
     logs();
     packs(argv[1]);
-    pack = open_pack(argv[1]);
-    OK(kf_engine_load(pack, 0, &engine));
-    kf_pack_free(pack);
-    pack = open_pack(argv[2]);
-    OK(kf_engine_load(pack, 0, &other));
-    kf_pack_free(pack);
+    engine = open_engine(argv[1]);
+    other = open_engine(argv[2]);
     OK(kf_pipeline_new(engine, NULL, &pipeline));
     frames(pipeline);
     templates(engine, other, pipeline);

@@ -298,15 +298,10 @@ static void audits(const char *work) {
 }
 
 int main(int argc, char **argv) {
-    kf_pack *pack;
     kf_engine *engine = NULL, *other = NULL;
     CHECK(argc == 5);
-    pack = open_pack(argv[1]);
-    OK(kf_engine_load(pack, 0, &engine));
-    kf_pack_free(pack);
-    pack = open_pack(argv[2]);
-    OK(kf_engine_load(pack, 0, &other));
-    kf_pack_free(pack);
+    engine = open_engine(argv[1]);
+    other = open_engine(argv[2]);
     decisions();
     challenges(engine, other);
     passives(argv[4]);
