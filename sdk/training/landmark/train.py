@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from muon import Muon
+
 from . import data as D
 from . import evaluate as E
 from .model import STRIDES, LandmarkNet, cells, count_macs, count_parameters, decode
@@ -142,6 +144,14 @@ def rate(progress: float, step: int, peak: float) -> float:
     return peak * min(1.0, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+def optimiser(net: LandmarkNet, lr: float) -> Muon:
+    """Muon for the hidden convolutions; AdamW for vectors and for the outputs, whose channels have units of their own."""
+    hidden = lambda name, p: p.ndim == 4 and not name.startswith("out")
+    matrices = [p for name, p in net.named_parameters() if hidden(name, p)]
+    rest = [p for name, p in net.named_parameters() if not hidden(name, p)]
+    return Muon([{"params": matrices, "muon": True, "weight_decay": 0.03}, {"params": rest, "muon": False}], lr)
+
+
 def parse_clock(text: str | None) -> float | None:
     if not text:
         return None
@@ -215,7 +225,7 @@ def main(argv: list[str] | None = None) -> None:
     canvases, targets = D.Canvases(scenes, crops, a.size, a.seed), Targets(a.size)
     held = E.held_out_set(scenes, crops, a.seed)
     net = LandmarkNet().to(a.device)
-    opt = torch.optim.AdamW(net.parameters(), lr=a.lr, weight_decay=1e-4)
+    opt = optimiser(net, a.lr)
     avg = copy.deepcopy(net).eval()
     step, done = 0, 0.0
     ckpt = a.out / "last.pt"

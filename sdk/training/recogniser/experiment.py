@@ -25,7 +25,7 @@ from .evaluate import AFFINE, aligned_scores, correct, on_template, warped_score
 BEST = "rel_keypoint_splithead_unshared"
 NETWORK = "--stem-channels 16,32,64,96 --width 96 --depth 4 --heads 4 --mlp 3 --head-hidden 192".split()
 BATCH = 48
-RECIPE = f"--batch {BATCH} --lr 1.5e-3 --warmup 50 --ema 0.99 --strong 0 --blind 0 --save-minutes 1 --eval-minutes 1000".split()
+RECIPE = f"--batch {BATCH} --lr 1e-2 --keypoint-rate 1.5 --warmup 50 --ema 0.99 --strong 0 --blind 0 --save-minutes 1 --eval-minutes 1000".split()
 MAIN = ("ViT", "ViT + iRPE", "ViT + KP-RPE")
 VARIANTS = {                                    # name: (encoding, key points)
     "ViT": ("none", 5),
@@ -215,7 +215,7 @@ def main() -> None:
     p.add_argument("--data", type=pathlib.Path, default=pathlib.Path("../../shared/data"))
     p.add_argument("--out", type=pathlib.Path, required=True)
     p.add_argument("--cache", type=pathlib.Path, help="decoded crops (default: OUT/cache/faces.npy)")
-    p.add_argument("--samples", type=int, default=48_000)
+    p.add_argument("--samples", type=int, default=24_000)
     p.add_argument("--seeds", default="1,2,3", help="of the three main networks; the others take the first")
     p.add_argument("--report", action="store_true", help="train nothing")
     p.add_argument("--report-to", type=pathlib.Path, default=pathlib.Path("."))

@@ -27,6 +27,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from muon import Muon
+
 from . import evaluate
 from .data import Batches, Faces, prefetch
 from .model import Config, Recogniser, irpe, kprpe, macs
@@ -105,22 +107,23 @@ class Workers:
         return float(flat[-1])
 
 
-def optimiser(model, lr: float, decay: float, keypoint_rate: float):
-    """AdamW; no decay for vectors and position encodings, a higher rate for the key points' linear layer.
+def optimiser(model, lr: float, decay: float, keypoint_rate: float) -> Muon:
+    """Muon for matrices and convolutions; AdamW without decay for vectors and position encodings, and at a higher rate for the key
+    points' linear layer.
 
     That layer starts at zero, and key points move by a tenth of the crop only: at the common rate its tables stay too
     flat to matter.
     """
     groups = {"matrix": [], "plain": [], "keypoint": []}
     for name, p in model.named_parameters():
-        kind = "keypoint" if "keypoint_linear" in name else "plain" if p.ndim < 2 or "pos_embed" in name else "matrix"
-        groups[kind].append(p)
+        plain = p.ndim < 2 or "pos_embed" in name or "lookup_table" in name
+        groups["keypoint" if "keypoint_linear" in name else "plain" if plain else "matrix"].append(p)
     scale = {"matrix": 1.0, "plain": 1.0, "keypoint": keypoint_rate}
     groups = [
-        {"params": params, "weight_decay": decay if kind == "matrix" else 0.0, "scale": scale[kind]}
+        {"params": params, "muon": kind == "matrix", "weight_decay": decay if kind == "matrix" else 0.0, "scale": scale[kind]}
         for kind, params in groups.items() if params
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), foreach=True)
+    return Muon(groups, lr)
 
 
 def save(path: pathlib.Path, **state) -> None:
