@@ -1345,7 +1345,7 @@ typedef struct kf_pipeline_options {
      */
     uint32_t struct_size;
     /**
-     * Threads of the recogniser, the calling one included; lowered to the CPUs that the process may use. Default 1.
+     * Threads of both networks, the calling one included; lowered to the CPUs that the process may use. Default 1.
      */
     uint32_t threads;
     /**

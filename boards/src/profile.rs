@@ -22,7 +22,7 @@ pub struct Profile {
     pub title: String,
     /// Device-tree `compatible` strings, with `*` and `?`; any of them tells the board. None: chosen by name, or where nothing else fits.
     pub compatible: Vec<String>,
-    /// Threads of the recogniser, 1 to 64; [`Profile::usable_threads`] is what to start.
+    /// Threads of both networks, 1 to 64; [`Profile::usable_threads`] is what to start.
     pub threads: usize,
     /// The CPU level that the board's processor has; `None`: any.
     pub cpu: Option<CpuLevel>,

@@ -110,7 +110,7 @@ pub enum kf_quality_reason {
 pub struct kf_pipeline_options {
     /// sizeof(kf_pipeline_options).
     pub struct_size: u32,
-    /// Threads of the recogniser, the calling one included; lowered to the CPUs that the process may use. Default 1.
+    /// Threads of both networks, the calling one included; lowered to the CPUs that the process may use. Default 1.
     pub threads: u32,
     /// Frames are sampled down for the detector so that their long side is at most this, 64..=1920. Default 320.
     pub long_side: u32,

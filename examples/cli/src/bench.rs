@@ -37,17 +37,16 @@ struct Line {
 
 /// Runs the command.
 pub fn run(args: &BenchArgs, out: Output) -> Outcome {
-    let start = Instant::now();
-    let loaded = model::load(&args.model)?;
-    let mut pipeline = loaded.pipeline()?;
-    let load_ms = milliseconds(start);
-
     let pixels = frame_bytes()?;
     let frame = Frame::packed(PixelFormat::Yuyv, FRAME.0, FRAME.1, &pixels)
         .map_err(|e| Failure::sdk("frame", e))?;
+    let start = Instant::now();
+    let loaded = model::load(&args.model)?;
     if args.profile {
         return profile::run(&loaded, &frame, usize::from(args.repeat), out);
     }
+    let mut pipeline = loaded.pipeline()?;
+    let load_ms = milliseconds(start);
     let face = first_face(&mut pipeline, &frame)?;
     let sdk = |e| Failure::sdk(&loaded.name, e);
     let recogniser = loaded.model.recogniser();

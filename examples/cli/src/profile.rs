@@ -45,12 +45,15 @@ pub fn run(loaded: &Loaded, frame: &Frame<'_>, repeat: usize, out: Output) -> Ou
     let roofline = roofline(kernels).map(|one| one * threads as f64);
     let report = Report { kernels, threads, repeat, roofline, out };
 
-    let (long_side, least) = (loaded.options.long_side, loaded.options.score_threshold);
-    let mut detector =
-        Detector::new(loaded.model.pack(), long_side, least, threads).map_err(failed)?;
-    let steps = fastest(repeat, || detector.profile(frame)).map_err(failed)?;
-    if !steps.is_empty() {
-        report.print("landmark", &steps)?;
+    // A pack of a recogniser alone has nothing to detect with.
+    if loaded.model.pack().manifest().landmark.is_some() {
+        let (long_side, least) = (loaded.options.long_side, loaded.options.score_threshold);
+        let mut detector =
+            Detector::new(loaded.model.pack(), long_side, least, threads).map_err(failed)?;
+        let steps = fastest(repeat, || detector.profile(frame)).map_err(failed)?;
+        if !steps.is_empty() {
+            report.print("landmark", &steps)?;
+        }
     }
 
     let mut session = recogniser.session(threads).map_err(failed)?;
