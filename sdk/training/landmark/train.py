@@ -200,7 +200,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--max-steps", type=int, help="stop early (tests)")
     p.add_argument("--batch", type=int, default=10)
     p.add_argument("--size", type=int, default=320)
-    p.add_argument("--lr", type=float, default=2.5e-3)
+    p.add_argument("--lr", type=float, default=6e-3)
     p.add_argument("--decay", type=float, default=0.998, help="of the running average of weights")
     p.add_argument("--eval-minutes", type=float, default=10.0)
     p.add_argument("--seed", type=int, default=7)

@@ -169,7 +169,7 @@ def arguments(argv=None):
     end.add_argument("--steps", type=int)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--batch", type=int, default=96)
-    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--lr", type=float, default=1.2e-2)
     p.add_argument("--weight-decay", type=float, default=0.03)
     p.add_argument("--keypoint-rate", type=float, default=5.0, help="times the rate, for the key points' linear layer")
     p.add_argument("--relation", type=float, default=4.0)
