@@ -36,7 +36,10 @@ struct klass {
 static struct klass classes[] = {
     {"sdot", 0xbfe0fc00, 0x0e809400, 0},           /* SDOT (vector) */
     {"sdot", 0xbfc0f400, 0x0f80e000, 0},           /* SDOT (by element) */
+    {"udot", 0xbfe0fc00, 0x2e809400, 0},           /* UDOT (vector) */
+    {"udot", 0xbfc0f400, 0x2f80e000, 0},           /* UDOT (by element) */
     {"smmla", 0xffe0fc00, 0x4e80a400, 0},          /* SMMLA */
+    {"ummla", 0xffe0fc00, 0x6e80a400, 0},          /* UMMLA */
     {"widening", 0x9f20fc00, 0x0e208000, 0},       /* SMLAL, UMLAL */
     {"widening", 0x9f20fc00, 0x0e20c000, 0},       /* SMULL, UMULL */
     {"pairwise", 0x9f3ffc00, 0x0e206800, 0},       /* SADALP, UADALP */
