@@ -203,12 +203,14 @@ class Batches:
 
 
 def prefetch(batches: Batches, first: int, strong, depth: int = 2):
-    """Batches from step `first` on, made by one thread ahead of their use. `strong()` is asked once per batch."""
+    """Batches from step `first` on, made by one thread ahead of their use. `strong()` is asked once per batch. Closing the generator
+    ends the thread, which holds the data."""
     ready: queue.Queue = queue.Queue(depth)
+    closed = threading.Event()
 
     def work():
         step = first
-        while True:
+        while not closed.is_set():
             try:
                 item = batches.batch(step, strong())
             except BaseException as error:                 # hand it to the reader, who raises it
@@ -218,8 +220,13 @@ def prefetch(batches: Batches, first: int, strong, depth: int = 2):
             step += 1
 
     threading.Thread(target=work, daemon=True).start()
-    while True:
-        item = ready.get()
-        if isinstance(item, BaseException):
-            raise item
-        yield item
+    try:
+        while True:
+            item = ready.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        closed.set()
+        while not ready.empty():                           # the thread may wait for room
+            ready.get_nowait()

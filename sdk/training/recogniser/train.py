@@ -284,6 +284,7 @@ def main(argv=None) -> None:
         if now - last_eval > 60 * a.eval_minutes:
             note(event="eval", **evaluate.aligned(ema.model, pairs))
             last_eval = time.time()
+    stream.close()
     if not chief:
         return
     checkpoint()

@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import threading
 import types
 
 import numpy as np
@@ -152,6 +153,17 @@ def test_batches_repeat_and_stay_in_range(tiny_data, tmp_path):
     x, points, target = two.batch(8, 0.5)
     assert x.shape == (4, 3, 112, 112) and points.shape == (4, 5, 2) and x.abs().max() < 2
     assert torch.allclose(target.norm(dim=1), torch.ones(4), atol=1e-5)
+
+
+def test_batches_ahead_end_with_their_reader(tiny_data, tmp_path):
+    batches = data.Batches(data.Faces(tiny_data / "faces", tmp_path / "faces.npy"), 4, seed=5)
+    stream = data.prefetch(batches, 0, lambda: 0.5)
+    before = set(threading.enumerate())
+    next(stream)
+    (thread,) = set(threading.enumerate()) - before
+    stream.close()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_picture_that_is_missing_is_named(tiny_data, tmp_path):
