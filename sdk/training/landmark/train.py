@@ -9,8 +9,6 @@ import copy
 import datetime
 import json
 import math
-import queue
-import threading
 import time
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ahead import ahead
 from muon import Muon
 
 from . import data as D
@@ -161,29 +160,6 @@ def parse_clock(text: str | None) -> float | None:
     return (end if end > now else end + datetime.timedelta(days=1)).timestamp()
 
 
-class Feeder(threading.Thread):
-    """Draws batches ahead in one thread; batch i is the same whatever the speed."""
-
-    def __init__(self, canvases: D.Canvases, targets: Targets, step: int, batch: int) -> None:
-        super().__init__(daemon=True)
-        self.args, self.queue, self.stop = (canvases, targets, step, batch), queue.Queue(3), False
-
-    def run(self) -> None:
-        canvases, targets, step, batch = self.args
-        try:
-            while not self.stop:
-                self.queue.put(make_batch(canvases, targets, step * batch, batch))
-                step += 1
-        except Exception as e:          # the trainer must not wait for ever
-            self.queue.put(e)
-
-    def next(self) -> dict[str, Tensor]:
-        item = self.queue.get()
-        if isinstance(item, Exception):
-            raise item
-        return item
-
-
 def update_average(avg: LandmarkNet, net: LandmarkNet, step: int, decay: float) -> None:
     d = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
@@ -254,13 +230,12 @@ def main(argv: list[str] | None = None) -> None:
         torch.save(state, ckpt.with_suffix(".tmp"))
         ckpt.with_suffix(".tmp").replace(ckpt)
 
-    feeder = Feeder(canvases, targets, step, a.batch)
-    feeder.start()
+    batches = ahead(lambda step: make_batch(canvases, targets, step * a.batch, a.batch), step, 3)
     mean: dict[str, float] = {}
     last_eval = last_log = last_save = time.time()
     first_step = step
     while (prog := plan.progress(step)) < 1.0 and (a.max_steps is None or step < a.max_steps):
-        batch = {k: v.to(a.device) for k, v in feeder.next().items()}
+        batch = {k: v.to(a.device) for k, v in next(batches).items()}
         for g in opt.param_groups:
             g["lr"] = rate(prog, step, a.lr)
         part = losses(net(to_input(batch["pixels"])), batch, centres, strides)
@@ -285,7 +260,7 @@ def main(argv: list[str] | None = None) -> None:
             say(event="eval", step=step, **E.quick(avg.folded().cpu(), held))
             save()
             last_eval = time.time()
-    feeder.stop = True
+    batches.close()
     save()
     say(event="end", step=step, **E.quick(avg.folded().cpu(), held))
 

@@ -10,9 +10,7 @@ import csv
 import io
 import math
 import pathlib
-import queue
 import tarfile
-import threading
 
 import numpy as np
 import torch
@@ -200,33 +198,3 @@ class Batches:
         rows = torch.from_numpy(rows)
         x, points = augment(images, self.faces.points[rows], gen, strong, self.blind)
         return x, points, self.faces.target[rows]
-
-
-def prefetch(batches: Batches, first: int, strong, depth: int = 2):
-    """Batches from step `first` on, made by one thread ahead of their use. `strong()` is asked once per batch. Closing the generator
-    ends the thread, which holds the data."""
-    ready: queue.Queue = queue.Queue(depth)
-    closed = threading.Event()
-
-    def work():
-        step = first
-        while not closed.is_set():
-            try:
-                item = batches.batch(step, strong())
-            except BaseException as error:                 # hand it to the reader, who raises it
-                ready.put(error)
-                return
-            ready.put(item)
-            step += 1
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        while True:
-            item = ready.get()
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        closed.set()
-        while not ready.empty():                           # the thread may wait for room
-            ready.get_nowait()

@@ -27,10 +27,11 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
+from ahead import ahead
 from muon import Muon
 
 from . import evaluate
-from .data import Batches, Faces, prefetch
+from .data import Batches, Faces
 from .model import Config, Recogniser, irpe, kprpe, macs
 
 
@@ -243,7 +244,8 @@ def main(argv=None) -> None:
             mmac=round(macs(cfg) / 1e6, 1), args=vars(a),
         )
     strong = lambda: a.strong * min(1.0, 0.25 + clock.progress() / 0.4 * 0.75)
-    stream = prefetch(Batches(faces, a.batch, a.seed, workers.rank, workers.count, a.blind), step, strong)
+    batches = Batches(faces, a.batch, a.seed, workers.rank, workers.count, a.blind)
+    stream = ahead(lambda step: batches.batch(step, strong()), step)
     last_eval = last_save = last_note = time.time()
     sums, count, noted = torch.zeros(3), 0, step
     model.train()

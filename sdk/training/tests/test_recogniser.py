@@ -19,6 +19,7 @@ from PIL import Image
 HERE = pathlib.Path(__file__).resolve()
 sys.path.insert(0, str(HERE.parents[1]))
 
+from ahead import ahead  # noqa: E402
 from recogniser import data, evaluate, experiment, export, train  # noqa: E402
 from recogniser.model import CTX_TYPES, Config, Recogniser, bucket_ids, irpe, kprpe, load_tensors, macs, normalise  # noqa: E402
 
@@ -157,7 +158,7 @@ def test_batches_repeat_and_stay_in_range(tiny_data, tmp_path):
 
 def test_batches_ahead_end_with_their_reader(tiny_data, tmp_path):
     batches = data.Batches(data.Faces(tiny_data / "faces", tmp_path / "faces.npy"), 4, seed=5)
-    stream = data.prefetch(batches, 0, lambda: 0.5)
+    stream = ahead(lambda step: batches.batch(step, 0.5), 0)
     before = set(threading.enumerate())
     next(stream)
     (thread,) = set(threading.enumerate()) - before
