@@ -22,7 +22,7 @@ def orthogonal(x: torch.Tensor) -> torch.Tensor:
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     a, b, c = QUINTIC
     gram = x @ x.transpose(1, 2)
-    one = torch.eye(x.shape[1])
+    one = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
     product = one
     for step in range(STEPS):
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c) + a * one
@@ -56,7 +56,10 @@ class Muon(torch.optim.Optimizer):
         """Move all matrices of one shape."""
         moves = []
         for p in params:
-            average = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            state = self.state[p]
+            if not state:
+                state["momentum"] = torch.zeros_like(p)
+            average = state["momentum"]
             average.lerp_(p.grad, 1 - group["momentum"])
             moves.append(p.grad.lerp(average, group["momentum"]).reshape(shape))
         moves = orthogonal(torch.stack(moves)) * (0.2 * max(shape) ** 0.5)
